@@ -1,0 +1,54 @@
+// Package journal keeps accepted events on disk until JetStream has them, and
+// for a while longer.
+//
+// # The promise
+//
+// When Append returns without an error, the record and its key are on disk:
+// both in one batch of the write-ahead log, which has been fsynced. A record is
+// pending until it is marked published or dead; it is never both, and no crash
+// leaves it neither. Sequences rise in the order of the appends and never come
+// again, not after a drain and not after a restart.
+//
+// The marks that follow (Published, Bury and so on) are written at once but
+// synced with the next append or the next Sync. A mark that a power failure
+// takes back makes the record pending again; it is never lost by that, only
+// published once more under the same message id.
+//
+// # Layout
+//
+// One ordered key space, the state of a record in the first byte of its key:
+//
+//	b <seq>   body
+//	q <seq>   pending:   key, header
+//	p <seq>   published: key, header, where in the stream and when
+//	d <seq>   dead:      key, header, why and when
+//	s <key>   seen: the record's sequence, its time, a digest of its body
+//	t <seq>   the published record that has this sequence in the stream
+//	m <name>  meta: the format version, the next sequence
+//
+// A record's header lies under exactly one of q, p and d, and moves from one to
+// another in one batch. So a restart finds the queue by reading the short q keys
+// and no body, and a record has no state that two places could disagree about.
+//
+// The t keys are how healing finds, in the order of the stream, what the stream
+// should have. They speak of one stream; when that is made anew they are dropped.
+//
+// Every value begins with a version byte. A journal of a later format is refused
+// with a clear error rather than read wrongly; testdata/golden holds a journal of
+// each format that ever was, and a test opens them all.
+//
+// # Why Pebble
+//
+// It is a write-ahead log with checksums and a group commit, an ordered index
+// that need not fit in memory, and a locked directory, kept by people whose
+// databases stand on it. Measured at 2 KB records and 1 to 256 writers it does
+// 0.75 to 0.96 of the durable appends of a log written by hand for this; bbolt
+// does 0.4, SQLite 0.2 to 0.4, an embedded JetStream that syncs 0.01 to 0.04.
+//
+// # When the disk fails
+//
+// A failed write or sync is never retried: after it nobody knows which pages
+// the disk holds, and a second fsync that succeeds proves nothing. The journal
+// is then failed for good: every waiting and every later Append returns
+// ErrFailed, Failed is closed, and the process has to end and open it anew.
+package journal

@@ -1,0 +1,403 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// What Append and Open return, for callers that branch on it.
+var (
+	// ErrFailed: a write or a sync failed. The journal takes nothing more.
+	ErrFailed = errors.New("journal failed")
+	// ErrClosed: Close was called.
+	ErrClosed = errors.New("journal is closed")
+	// ErrLocked: another process has this journal open.
+	ErrLocked = errors.New("journal is in use by another process")
+	// ErrNotFound: there is no such record in the state asked for.
+	ErrNotFound = errors.New("no such record")
+)
+
+// formatVersion counts changes of the key space that an older program would
+// read wrongly. It stands under "m format".
+const formatVersion = 1
+
+// Options says where a journal lies. Dir is required, the rest has defaults.
+type Options struct {
+	Dir string
+	// DedupWindow is how long a key stays seen after its record was
+	// appended. A record that is pending or dead stays seen beyond it. Default
+	// 72 h.
+	DedupWindow time.Duration
+	// MaxBytes is what the journal is meant to take on disk. It bounds nothing
+	// here; a small one makes for a small log. Default 10 GiB.
+	MaxBytes int64
+	// ReadOnly opens the journal for reading: nothing is written, not even the
+	// replay of its log.
+	ReadOnly bool
+	Log      *zap.Logger
+	// Registerer takes the journal's metrics; nil registers nothing.
+	Registerer prometheus.Registerer
+
+	fs  vfs.FS           // the tests' faulty disk; nil = the real one
+	now func() time.Time // the tests' jumping clock; nil = the real one
+}
+
+func (o *Options) validate() error {
+	if o.Dir == "" {
+		return errors.New("journal: no directory")
+	}
+	if o.DedupWindow < 0 {
+		return errors.New("journal: negative dedup window")
+	}
+	if o.DedupWindow == 0 {
+		o.DedupWindow = 72 * time.Hour
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 10 << 30
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.now == nil {
+		o.now = time.Now
+	}
+	if o.fs == nil {
+		o.fs = vfs.Default
+	}
+	return nil
+}
+
+// Journal is an open journal. All methods are safe for concurrent use.
+type Journal struct {
+	o       Options
+	db      *pebble.DB
+	cache   *pebble.Cache
+	metrics *metrics
+
+	appends chan *appendRequest
+	stop    chan struct{} // closed by Close: no new appends
+	stopped chan struct{} // closed when the committer has ended
+	closing sync.Once
+
+	// closeMu keeps the store open while someone who may come late, such as a
+	// scrape of the metrics, asks it something.
+	closeMu sync.RWMutex
+	closed  bool
+
+	// next is the sequence of the next append; the committer's alone.
+	next uint64
+	// durable is the first sequence that is not known to be synced. Readers of
+	// pending records stop before it: what is not durable is not published, or
+	// a crash could leave an event in the stream that the journal denies.
+	durable atomic.Uint64
+	// unsynced says that marks were written since the last sync.
+	unsynced atomic.Bool
+
+	replayMu sync.Mutex // counting a replay
+	// settling is held by what reads the state of records and then changes it:
+	// else retention could take the body of a record that is being reopened.
+	settling sync.Mutex
+
+	complained atomic.Int64 // when the store's last complaint was logged, in unix seconds
+
+	failOnce sync.Once
+	failure  error
+	failed   chan struct{}
+}
+
+// Open opens the journal in o.Dir, and makes it when there is none. It replays
+// what the last process left in the log. Close ends it.
+func Open(o Options) (*Journal, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	j := &Journal{
+		o:       o,
+		metrics: newMetrics(o.Registerer),
+		appends: make(chan *appendRequest, maxBatch),
+		stop:    make(chan struct{}),
+		stopped: make(chan struct{}),
+		failed:  make(chan struct{}),
+	}
+	if !o.ReadOnly {
+		if err := o.fs.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
+		}
+	}
+	j.cache = pebble.NewCache(16 << 20)
+	db, err := pebble.Open(o.Dir, j.pebbleOptions())
+	if err != nil {
+		j.cache.Unref()
+		return nil, openError(o.Dir, err)
+	}
+	j.db = db
+	if err := j.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal %s: %w", o.Dir, err), j.closeStore())
+	}
+	if o.ReadOnly {
+		close(j.stopped)
+		return j, nil
+	}
+	go j.commitLoop()
+	return j, nil
+}
+
+func (j *Journal) pebbleOptions() *pebble.Options {
+	po := &pebble.Options{
+		// Pinned: an upgrade of the library does not change the files so that
+		// the version before this one could not open them.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
+		FS:                 j.o.fs,
+		ReadOnly:           j.o.ReadOnly,
+		Logger:             storeLogger{j},
+		Cache:              j.cache,
+		// By default the store ends the process at the first damaged block that it
+		// reads. Here the read fails, and with it one event.
+		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
+			j.o.Log.Error("journal has a damaged block; 'persat-bridge journal repair' saves the rest", zap.String("file", i.Path), zap.Error(i.Details))
+		}},
+		MemTableSize:                j.memTableSize(),
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		// Ranges of bodies that retention dropped give their space back soon,
+		// not at the next compaction that happens to pass by.
+		FlushDelayDeleteRange: 2 * time.Second,
+	}
+	// A new delivery id is looked up in every level and found in none; the
+	// filter answers that without a read.
+	for i := range po.Levels {
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return po
+}
+
+// memTableSize is 16 MiB where there is room. The usual 64 MiB doubles memory and
+// the time of a restart and gains nothing here: records are written once and read
+// back soon. The store keeps about five logs of this size for use again, so where
+// there is little room it has to be less.
+func (j *Journal) memTableSize() uint64 {
+	room := uint64(j.o.MaxBytes)
+	if disk, err := j.o.fs.GetDiskUsage(j.o.Dir); err == nil {
+		room = min(room, disk.TotalBytes)
+	}
+	return min(max(room/64, 512<<10), 16<<20)
+}
+
+func openError(dir string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && lockHeld(dir):
+		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, ErrLocked)
+	case pebble.IsCorruptionError(err):
+		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
+	}
+	return fmt.Errorf("open journal %s: %w", dir, err)
+}
+
+// lockHeld tells a lock that another process holds from a directory that may
+// not be written: both can be EACCES.
+func lockHeld(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+// load reads the meta keys and finds the next sequence.
+func (j *Journal) load() error {
+	format, err := j.metaNumber("format")
+	if err != nil {
+		return err
+	}
+	if format > formatVersion {
+		return fmt.Errorf("format %d, this program knows %d: use the program that wrote it or a newer one", format, formatVersion)
+	}
+	if format == 0 && !j.o.ReadOnly {
+		if err := j.db.Set(metaKey("format"), binary.BigEndian.AppendUint64(nil, formatVersion), pebble.Sync); err != nil {
+			return err
+		}
+		// The store began its first log before it had the format asked for. In
+		// that log a damaged byte looks like the torn end of a crash, and all
+		// behind it would be dropped without a word; measured. From the next log
+		// on, chunks say up to where the log is known to be synced, and damage
+		// before that is an error.
+		if err := j.db.Flush(); err != nil {
+			return err
+		}
+	}
+	next, err := j.metaNumber("next")
+	if err != nil {
+		return err
+	}
+	next = max(next, 1)
+	// "m next" is written when records are dropped; else the last of each
+	// state knows better.
+	for _, prefix := range []byte{prefixPending, prefixPublished, prefixDead} {
+		last, ok, err := j.lastSeq(prefix)
+		if err != nil {
+			return err
+		}
+		if ok {
+			next = max(next, last+1)
+		}
+	}
+	j.next = next
+	j.durable.Store(next)
+	return nil
+}
+
+func (j *Journal) metaNumber(name string) (uint64, error) {
+	v, closer, err := j.db.Get(metaKey(name))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	defer closer.Close()
+	if len(v) != 8 {
+		return 0, fmt.Errorf("read %s: %w", name, errValue)
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+func (j *Journal) lastSeq(prefix byte) (uint64, bool, error) {
+	it, err := j.iter(prefix, 0)
+	if err != nil {
+		return 0, false, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0, false, it.Error()
+	}
+	seq, err := seqOf(it.Key())
+	return seq, err == nil, err
+}
+
+// iter reads the records under prefix from sequence from on.
+func (j *Journal) iter(prefix byte, from uint64) (*pebble.Iterator, error) {
+	return j.db.NewIter(&pebble.IterOptions{LowerBound: seqKey(prefix, from), UpperBound: []byte{prefix + 1}})
+}
+
+// Failed is closed when a write or a sync has failed. Err then says why.
+func (j *Journal) Failed() <-chan struct{} { return j.failed }
+
+// Err is the failure, or nil.
+func (j *Journal) Err() error {
+	select {
+	case <-j.failed:
+		return j.failure
+	default:
+		return nil
+	}
+}
+
+func (j *Journal) fail(err error) {
+	j.failOnce.Do(func() {
+		j.failure = fmt.Errorf("%w: %w", ErrFailed, err)
+		close(j.failed)
+	})
+}
+
+// Next is the sequence that the next append will get. It is a count of all
+// appends there ever were.
+func (j *Journal) Next() uint64 { return j.durable.Load() }
+
+// DiskBytes is what the journal's files take; 0 once it is closed.
+func (j *Journal) DiskBytes() uint64 {
+	j.closeMu.RLock()
+	defer j.closeMu.RUnlock()
+	if j.closed {
+		return 0
+	}
+	return j.db.Metrics().DiskSpaceUsage()
+}
+
+// Sync makes the marks durable that were written since the last sync.
+func (j *Journal) Sync() error {
+	if err := j.Err(); err != nil {
+		return err
+	}
+	if !j.unsynced.Swap(false) {
+		return nil
+	}
+	return j.write(func() error { return j.db.LogData(nil, pebble.Sync) })
+}
+
+// Close ends the journal: appends that are waiting are finished, marks synced. A
+// failed journal is left as it is; opening it anew is what repairs it.
+func (j *Journal) Close() error {
+	var err error
+	j.closing.Do(func() {
+		close(j.stop)
+		select {
+		case <-j.stopped:
+		case <-j.failed:
+			err = j.failure
+			return
+		}
+		if !j.o.ReadOnly {
+			err = j.Sync()
+		}
+		err = errors.Join(err, j.closeStore())
+	})
+	return err
+}
+
+func (j *Journal) closeStore() error {
+	j.closeMu.Lock()
+	defer j.closeMu.Unlock()
+	j.closed = true
+	defer j.cache.Unref()
+	return j.db.Close()
+}
+
+// write runs a change of the store so that a failure of the disk, which ends in
+// storeLogger.Fatalf and stays there, is returned to the caller.
+func (j *Journal) write(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-j.failed:
+		return j.failure
+	}
+}
+
+// storeLogger is how the store speaks. It has no error to return from a failed
+// commit: it calls Fatalf and expects the process to end. Here that makes the
+// journal failed, and the goroutine stays where it is, because what follows in
+// it relies on the write having happened.
+type storeLogger struct{ j *Journal }
+
+func (l storeLogger) Infof(string, ...any) {}
+
+// Errorf logs one of many: on a full disk the store tries the same thing again
+// and again.
+func (l storeLogger) Errorf(format string, args ...any) {
+	now := time.Now().Unix()
+	if last := l.j.complained.Load(); now-last < 60 || !l.j.complained.CompareAndSwap(last, now) {
+		return
+	}
+	l.j.o.Log.Warn("journal store", zap.String("message", fmt.Sprintf(format, args...)))
+}
+
+func (l storeLogger) Fatalf(format string, args ...any) {
+	l.j.fail(fmt.Errorf(format, args...))
+	select {}
+}

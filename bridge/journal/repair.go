@@ -1,0 +1,355 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.uber.org/zap"
+)
+
+// Report says what Repair saved and what it could not.
+type Report struct {
+	Pending, Published, Dead int
+	// Lost are the records of which nothing could be read, as ranges.
+	Lost []Range
+	// Damaged are records whose header could be read and whose body could not.
+	// They are dead letters in the new journal, with the damaged body.
+	Damaged []Item
+	// Notes say where in the old files damage was found.
+	Notes []string
+}
+
+// Range is from First to Last, both included.
+type Range struct{ First, Last uint64 }
+
+func (r Range) String() string {
+	if r.First == r.Last {
+		return strconv.FormatUint(r.First, 10)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// Repair reads the journal in from, which no process may have open, and writes
+// all that is whole into a new one in to, which must not exist. from is not
+// changed. In steps:
+//
+//  1. The files of from are copied beside to, without the logs, and opened: that
+//     is the journal as it was when its tables were written.
+//  2. The logs are taken apart by hand, oldest first. A whole batch is applied as
+//     it is. Out of a damaged one is taken every record that its own checksum and
+//     the digest of its body show to be whole.
+//  3. What can be read of the result goes into the new journal, which so has no
+//     damaged block, and the sequences tell what is missing.
+//
+// A mark that is lost (published, dead) makes a record pending again; that costs
+// a repeat, which JetStream recognises inside its duplicate window.
+func Repair(from, to string, log *zap.Logger) (report Report, err error) {
+	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+		return report, fmt.Errorf("repair into %s: it exists already: name a new directory", to)
+	}
+	lock, err := pebble.LockDirectory(from, vfs.Default)
+	if err != nil {
+		return report, fmt.Errorf("repair %s: %w: stop the bridge first (%w)", from, ErrLocked, err)
+	}
+	defer lock.Close()
+	work := to + ".work"
+	if err := os.RemoveAll(work); err != nil {
+		return report, err
+	}
+	defer os.RemoveAll(work)
+	logs, err := copyTables(from, work)
+	if err != nil {
+		return report, fmt.Errorf("repair %s: %w", from, err)
+	}
+	o := Options{Dir: work, Log: log}
+	if err := o.validate(); err != nil {
+		return report, err
+	}
+	w := &Journal{o: o, failed: make(chan struct{}), cache: pebble.NewCache(16 << 20)}
+	if w.db, err = pebble.Open(work, w.pebbleOptions()); err != nil {
+		w.cache.Unref()
+		return report, fmt.Errorf("repair %s: its tables cannot be opened: %w", from, err)
+	}
+	for _, name := range logs {
+		if err := w.applyLog(filepath.Join(from, name), &report); err != nil {
+			return report, errors.Join(fmt.Errorf("repair %s: %w", name, err), w.closeStore())
+		}
+	}
+	err = w.copyInto(to, &report)
+	return report, errors.Join(err, w.closeStore())
+}
+
+// copyTables copies all files but the logs and the lock, and returns the names
+// of the logs, oldest first.
+func copyTables(from, to string) (logs []string, err error) {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		switch {
+		case strings.HasSuffix(e.Name(), ".log"):
+			logs = append(logs, e.Name())
+		case e.Name() == "LOCK" || e.IsDir():
+		default:
+			if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(logs) // their numbers have leading zeros
+	return logs, nil
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
+}
+
+// applyLog brings the work journal forward by one log.
+func (j *Journal) applyLog(name string, report *Report) error {
+	number, err := strconv.ParseUint(strings.TrimLeft(strings.TrimSuffix(filepath.Base(name), ".log"), "0"), 10, 32)
+	if err != nil {
+		return fmt.Errorf("number of log: %w", err)
+	}
+	file, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	for _, r := range readLog(file, uint32(number)) {
+		if r.whole && j.applyBatch(r.data) == nil {
+			continue
+		}
+		saved, err := j.applySifted(r.data)
+		if err != nil {
+			return err
+		}
+		report.Notes = append(report.Notes, fmt.Sprintf("%s: damaged at byte %d; %d record(s) of that batch saved", filepath.Base(name), r.offset, saved))
+	}
+	return nil
+}
+
+func (j *Journal) applyBatch(data []byte) error {
+	b := j.db.NewBatch()
+	defer b.Close()
+	if err := b.SetRepr(data); err != nil {
+		return err
+	}
+	return j.db.Apply(b, pebble.NoSync)
+}
+
+// applySifted applies what is whole of a damaged batch. A record never goes back
+// in its life by that: the bytes may be those of an older batch.
+func (j *Journal) applySifted(data []byte) (saved int, err error) {
+	b := j.db.NewBatch()
+	defer b.Close()
+	pairs := sift(data)
+	bodies := make(map[uint64][]byte)
+	for _, p := range pairs {
+		if p.key[0] == prefixBody {
+			bodies[binary.BigEndian.Uint64(p.key[1:])] = p.value
+		}
+	}
+	for _, p := range pairs {
+		v, err := parseValue(p.value)
+		if p.key[0] == prefixBody || err != nil {
+			continue
+		}
+		seq := binary.BigEndian.Uint64(p.key[1:])
+		state, err := j.Find(seq)
+		switch {
+		case err == nil && (state.State != Pending || p.key[0] == prefixPending):
+			continue
+		case err != nil && (!errors.Is(err, ErrNotFound) || seq <= j.readable("trimmed")):
+			continue
+		}
+		err = errors.Join(b.Delete(seqKey(prefixPending, seq), nil), b.Set(p.key, p.value, nil))
+		if body, ok := bodies[seq]; ok {
+			if d := digest(body); bytes.Equal(d[:], v.digest) {
+				saved++
+			}
+			err = errors.Join(err, b.Set(seqKey(prefixBody, seq), body, nil))
+		}
+		if err != nil {
+			return saved, err
+		}
+	}
+	return saved, j.db.Apply(b, pebble.NoSync)
+}
+
+// copyInto writes what is whole into a new journal.
+func (j *Journal) copyInto(to string, report *Report) error {
+	n, err := Open(Options{Dir: to, Log: j.o.Log})
+	if err != nil {
+		return err
+	}
+	err = n.fillFrom(j, report)
+	return errors.Join(err, n.Close())
+}
+
+// fillFrom copies record by record, in the order of their sequences, and notes
+// the gaps.
+func (j *Journal) fillFrom(old *Journal, report *Report) error {
+	next, trimmed := old.readable("next"), old.readable("trimmed")
+	expect := uint64(1) // the sequence that should come
+	last := uint64(0)
+	gap := func(upTo uint64) {
+		if first := max(expect, trimmed+1); first < upTo {
+			report.Lost = append(report.Lost, Range{first, upTo - 1})
+		}
+	}
+	batch := j.db.NewBatch()
+	defer func() { _ = batch.Close() }()
+	for seq := range old.sequences(report) {
+		gap(seq)
+		expect, last = seq+1, seq
+		if err := j.copyRecord(batch, old, seq, report); err != nil {
+			return err
+		}
+		if batch.Len() > maxBatchBytes {
+			if err := j.db.Apply(batch, pebble.NoSync); err != nil {
+				return err
+			}
+			if err := batch.Close(); err != nil {
+				return err
+			}
+			batch = j.db.NewBatch()
+		}
+	}
+	if next > last+1 {
+		gap(next)
+	}
+	for _, name := range []string{"stream", "replays", "trimmed"} {
+		if b, err := old.get(metaKey(name)); err == nil {
+			if err := batch.Set(metaKey(name), b, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if err := batch.Set(metaKey("next"), binary.BigEndian.AppendUint64(nil, max(next, last+1)), nil); err != nil {
+		return err
+	}
+	return j.db.Apply(batch, pebble.Sync)
+}
+
+// readable is a number of the meta keys, or 0 when it cannot be read.
+func (j *Journal) readable(name string) uint64 {
+	n, err := j.metaNumber(name)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// sequences goes through all records that any state key speaks of, in order, and
+// over damaged blocks.
+func (j *Journal) sequences(report *Report) func(yield func(uint64) bool) {
+	return func(yield func(uint64) bool) {
+		next := func(from uint64) (uint64, bool) {
+			lowest, found := uint64(0), false
+			for _, prefix := range []byte{prefixPending, prefixPublished, prefixDead} {
+				if seq, ok := j.nextReadable(prefix, from, report); ok && (!found || seq < lowest) {
+					lowest, found = seq, true
+				}
+			}
+			return lowest, found
+		}
+		for seq, ok := next(0); ok; seq, ok = next(seq + 1) {
+			if !yield(seq) {
+				return
+			}
+		}
+	}
+}
+
+// maxSkip is how far nextReadable looks behind a block that cannot be read.
+const maxSkip = 1 << 20
+
+// nextReadable is the first sequence under prefix from on whose key can be read.
+func (j *Journal) nextReadable(prefix byte, from uint64, report *Report) (uint64, bool) {
+	for step := uint64(1); ; step *= 2 {
+		it, err := j.iter(prefix, from)
+		if err == nil {
+			ok := it.First()
+			var seq uint64
+			if ok {
+				seq, err = seqOf(it.Key())
+			}
+			err = errors.Join(err, it.Error())
+			if closeErr := it.Close(); err == nil && closeErr == nil {
+				return seq, ok
+			}
+		}
+		if step == 1 {
+			report.Notes = append(report.Notes, fmt.Sprintf("a table cannot be read at record %d (%c): %v", from, prefix, err))
+		}
+		if step > maxSkip {
+			return 0, false
+		}
+		from += step
+	}
+}
+
+// copyRecord copies one record in its state, when it is whole.
+func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, report *Report) error {
+	for _, prefix := range []byte{prefixPublished, prefixDead, prefixPending} {
+		v, err := old.state(prefix, seq)
+		if err != nil {
+			continue
+		}
+		body, bodyErr := old.Body(seq)
+		sum := digest(body)
+		switch whole := bodyErr == nil && bytes.Equal(sum[:], v.digest); {
+		case whole:
+		case prefix == prefixPublished:
+			body = nil // it is in the stream; only replay needs it
+		default:
+			report.Damaged = append(report.Damaged, v.item(seq).Clone())
+			prefix = prefixDead
+			v.at, v.reason = time.Now(), "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one"
+		}
+		return j.putCopy(batch, prefix, seq, &v, body, report)
+	}
+	report.Lost = append(report.Lost, Range{seq, seq})
+	return nil
+}
+
+func (j *Journal) putCopy(batch *pebble.Batch, prefix byte, seq uint64, v *value, body []byte, report *Report) error {
+	switch prefix {
+	case prefixPending:
+		report.Pending++
+	case prefixPublished:
+		report.Published++
+	case prefixDead:
+		report.Dead++
+	}
+	err := batch.Set(seqKey(prefix, seq), v.append(nil), nil)
+	if body != nil {
+		err = errors.Join(err, batch.Set(seqKey(prefixBody, seq), body, nil))
+	}
+	if v.key != "" {
+		s := value{appended: v.appended, seq: seq, digest: v.digest}
+		err = errors.Join(err, batch.Set(seenKey(v.key), s.append(nil), nil))
+	}
+	if prefix == prefixPublished && v.streamSeq != 0 && body != nil {
+		err = errors.Join(err, batch.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil))
+	}
+	return err
+}

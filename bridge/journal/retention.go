@@ -1,0 +1,216 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// trimChunk bounds the batch of one step of Trim.
+const trimChunk = 5000
+
+// maxFresh is how many records in a row that are not past their time end a Trim. A
+// few may bear a time from a clock that was wrong, with old ones behind them.
+const maxFresh = 1000
+
+// Trimmed says what Trim dropped.
+type Trimmed struct {
+	Bodies  int // events that can no longer be replayed or healed
+	Records int // of which now nothing is known, nor is their key
+}
+
+// Trim drops what is past its time: the body of a record published before
+// bodies, and all of it when it was also appended before keys. Pending and dead
+// records stay. It works through the journal from its oldest record in steps,
+// so that appends go on meanwhile.
+func (j *Journal) Trim(bodies, keys time.Time) (Trimmed, error) {
+	var total Trimmed
+	for from := uint64(0); ; {
+		n, next, err := j.trim(from, bodies, keys)
+		total.Bodies += n.Bodies
+		total.Records += n.Records
+		if err != nil || next == 0 {
+			return total, err
+		}
+		from = next
+	}
+}
+
+// trim is one step of Trim, from a sequence on; it returns where the next one
+// begins, 0 when there is no more to look at.
+func (j *Journal) trim(from uint64, bodies, keys time.Time) (Trimmed, uint64, error) {
+	var n Trimmed
+	var next uint64
+	looked, fresh := 0, 0
+	j.settling.Lock()
+	defer j.settling.Unlock()
+	err := j.change("trim", func(b *pebble.Batch) error {
+		var last, trimmed uint64
+		var run bodyRun
+		for e, err := range j.entries(prefixPublished, from) {
+			if err != nil {
+				return err
+			}
+			if looked++; looked > trimChunk {
+				next = e.seq
+				break
+			}
+			if e.v.appended.After(bodies) && e.v.appended.After(keys) {
+				if fresh++; fresh > maxFresh {
+					break // and so are all behind it
+				}
+				continue
+			}
+			fresh, last = 0, e.seq
+			if e.v.at.After(bodies) {
+				continue
+			}
+			has, err := j.hasBody(e.seq)
+			if err != nil {
+				return err
+			}
+			if has {
+				n.Bodies++
+				if err := j.dropBody(b, &run, e); err != nil {
+					return err
+				}
+			}
+			if e.v.appended.After(keys) {
+				continue
+			}
+			n.Records++
+			trimmed = e.seq
+			if err := b.Delete(seqKey(prefixPublished, e.seq), nil); err != nil {
+				return err
+			}
+			if err := j.forget(b, e); err != nil {
+				return err
+			}
+		}
+		if last == 0 {
+			return nil
+		}
+		if err := run.drop(b); err != nil {
+			return err
+		}
+		if trimmed != 0 { // so that repair does not miss what was meant to go
+			if err := b.Set(metaKey("trimmed"), binary.BigEndian.AppendUint64(nil, trimmed), nil); err != nil {
+				return err
+			}
+		}
+		// The records whose sequences tell the next one may all go.
+		return b.Set(metaKey("next"), binary.BigEndian.AppendUint64(nil, j.durable.Load()), nil)
+	})
+	return n, next, err
+}
+
+// bodyRun is a run of records, one behind the other, whose bodies go. They go as
+// a range: the store then drops whole files, instead of carrying a tombstone for
+// each body through its levels.
+type bodyRun struct{ first, last uint64 }
+
+func (r *bodyRun) add(b *pebble.Batch, seq uint64) error {
+	if r.last != 0 && seq == r.last+1 {
+		r.last = seq
+		return nil
+	}
+	err := r.drop(b)
+	r.first, r.last = seq, seq
+	return err
+}
+
+func (r *bodyRun) drop(b *pebble.Batch) error {
+	if r.last == 0 {
+		return nil
+	}
+	return b.DeleteRange(seqKey(prefixBody, r.first), seqKey(prefixBody, r.last+1), nil)
+}
+
+func (j *Journal) dropBody(b *pebble.Batch, run *bodyRun, e stateEntry) error {
+	if err := run.add(b, e.seq); err != nil {
+		return err
+	}
+	if e.v.streamSeq == 0 {
+		return nil
+	}
+	// Only its own place: another stream may have given it to another record.
+	place, err := j.get(seqKey(prefixStream, e.v.streamSeq))
+	if err == nil && bytes.Equal(place, binary.BigEndian.AppendUint64(nil, e.seq)) {
+		return b.Delete(seqKey(prefixStream, e.v.streamSeq), nil)
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// forget drops a record's key, unless a later record has taken it over.
+func (j *Journal) forget(b *pebble.Batch, e stateEntry) error {
+	if e.v.key == "" {
+		return nil
+	}
+	seen, err := j.get(seenKey(e.v.key))
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v, err := parseValue(seen)
+	if err != nil {
+		return err
+	}
+	if v.seq != e.seq {
+		return nil
+	}
+	return b.Delete(seenKey(e.v.key), nil)
+}
+
+// DropPublished drops the oldest published bodies until about want bytes of them
+// are gone, and says how many records that were and when the newest of them was
+// published. Their keys stay seen. The disk has the space back a moment later.
+func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err error) {
+	j.settling.Lock()
+	err = j.change("drop published", func(b *pebble.Batch) error {
+		var run bodyRun
+		for e, err := range j.entries(prefixPublished, 0) {
+			if err != nil {
+				return err
+			}
+			if want <= 0 || dropped >= 100*trimChunk {
+				break
+			}
+			body, closer, err := j.db.Get(seqKey(prefixBody, e.seq))
+			if errors.Is(err, pebble.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			want -= int64(len(body))
+			if err := closer.Close(); err != nil {
+				return err
+			}
+			if err := j.dropBody(b, &run, e); err != nil {
+				return err
+			}
+			dropped++
+			newest = e.v.at
+		}
+		return run.drop(b)
+	})
+	j.settling.Unlock()
+	if err != nil || dropped == 0 {
+		return dropped, newest, err
+	}
+	// Once the ranges are in a table, the store drops every older table that lies
+	// in them, without writing a new one: that works on a disk that is full.
+	return dropped, newest, j.Flush()
+}
+
+// Flush writes out what is in memory, so that the log behind it can go: a
+// shorter log is a shorter restart.
+func (j *Journal) Flush() error { return j.write(j.db.Flush) }

@@ -1,0 +1,372 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Mark says that JetStream acknowledged a record. Item is the record as it was
+// read, so that the mark can carry it over without another read.
+type Mark struct {
+	Item
+	StreamSeq uint64
+	At        time.Time
+}
+
+// Pending reads up to limit pending records with their headers, from sequence
+// from on, in order. Only records whose append is durable are seen.
+func (j *Journal) Pending(from uint64, limit int) ([]Item, error) {
+	it, err := j.db.NewIter(&pebble.IterOptions{
+		LowerBound: seqKey(prefixPending, from),
+		UpperBound: seqKey(prefixPending, max(from, j.durable.Load())),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read pending: %w", err)
+	}
+	defer it.Close()
+	var items []Item
+	for it.First(); it.Valid() && len(items) < limit; it.Next() {
+		seq, v, err := entry(it)
+		if err != nil {
+			return items, fmt.Errorf("read pending: %w", err)
+		}
+		items = append(items, v.item(seq).Clone())
+	}
+	return items, it.Error()
+}
+
+// AllPending goes through all pending records, in order. An Item's Header is
+// valid until the next step.
+func (j *Journal) AllPending() iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for e, err := range j.entries(prefixPending, 0) {
+			if !yield(e.v.item(e.seq), err) {
+				return
+			}
+		}
+	}
+}
+
+// AllPublished goes through the published records from sequence from on, in
+// order. An Item's Header is valid until the next step.
+func (j *Journal) AllPublished(from uint64) iter.Seq2[PublishedItem, error] {
+	return func(yield func(PublishedItem, error) bool) {
+		for e, err := range j.entries(prefixPublished, from) {
+			if !yield(e.v.published(e.seq), err) {
+				return
+			}
+		}
+	}
+}
+
+// AllDead goes through the dead letters, oldest first. An Item's Header is valid
+// until the next step.
+func (j *Journal) AllDead() iter.Seq2[DeadItem, error] {
+	return func(yield func(DeadItem, error) bool) {
+		for e, err := range j.entries(prefixDead, 0) {
+			if !yield(e.v.dead(e.seq), err) {
+				return
+			}
+		}
+	}
+}
+
+type stateEntry struct {
+	seq uint64
+	v   value
+}
+
+func (j *Journal) entries(prefix byte, from uint64) iter.Seq2[stateEntry, error] {
+	return func(yield func(stateEntry, error) bool) {
+		it, err := j.iter(prefix, from)
+		if err != nil {
+			yield(stateEntry{}, fmt.Errorf("read journal: %w", err))
+			return
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			seq, v, err := entry(it)
+			if !yield(stateEntry{seq, v}, err) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(stateEntry{}, fmt.Errorf("read journal: %w", err))
+		}
+	}
+}
+
+func entry(it *pebble.Iterator) (uint64, value, error) {
+	seq, err := seqOf(it.Key())
+	if err != nil {
+		return 0, value{}, err
+	}
+	b, err := it.ValueAndErr()
+	if err != nil {
+		return seq, value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	v, err := parseValue(b)
+	if err != nil {
+		return seq, value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	return seq, v, nil
+}
+
+// Load reads a pending record whole. When only its body cannot be read, the Item
+// is good all the same.
+func (j *Journal) Load(seq uint64) (Item, []byte, error) {
+	v, err := j.state(prefixPending, seq)
+	if err != nil {
+		return Item{}, nil, err
+	}
+	body, err := j.Body(seq)
+	if err != nil {
+		return v.item(seq), nil, fmt.Errorf("record %d: body: %w", seq, err)
+	}
+	return v.item(seq), body, nil
+}
+
+// IsPending says whether a record still waits to be published.
+func (j *Journal) IsPending(seq uint64) (bool, error) {
+	_, err := j.get(seqKey(prefixPending, seq))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Body reads a record's body, in whatever state the record is. It is
+// ErrNotFound once retention has dropped it.
+func (j *Journal) Body(seq uint64) ([]byte, error) {
+	return j.get(seqKey(prefixBody, seq))
+}
+
+// Dead reads one dead letter.
+func (j *Journal) Dead(seq uint64) (DeadItem, error) {
+	v, err := j.state(prefixDead, seq)
+	return v.dead(seq), err
+}
+
+// Published reads one published record.
+func (j *Journal) Published(seq uint64) (PublishedItem, error) {
+	v, err := j.state(prefixPublished, seq)
+	return v.published(seq), err
+}
+
+func (j *Journal) state(prefix byte, seq uint64) (value, error) {
+	b, err := j.get(seqKey(prefix, seq))
+	if err != nil {
+		return value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	v, err := parseValue(b)
+	if err != nil {
+		return value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	return v, nil
+}
+
+func (j *Journal) get(key []byte) ([]byte, error) {
+	b, closer, err := j.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return append([]byte(nil), b...), nil
+}
+
+// MarkPublished moves records from pending to published.
+func (j *Journal) MarkPublished(marks []Mark) error {
+	return j.change("mark published", func(b *pebble.Batch) error {
+		for _, m := range marks {
+			v := m.value()
+			v.streamSeq, v.at = m.StreamSeq, m.At
+			if err := move(b, m.Seq, prefixPending, prefixPublished, &v); err != nil {
+				return err
+			}
+			if err := b.Set(seqKey(prefixStream, m.StreamSeq), binary.BigEndian.AppendUint64(nil, m.Seq), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Bury moves a record from pending to dead.
+func (j *Journal) Bury(item Item, d Death) error {
+	return j.change("bury", func(b *pebble.Batch) error {
+		v := item.value()
+		v.at, v.reason, v.attempts = d.At, d.Reason, d.Attempts
+		return move(b, item.Seq, prefixPending, prefixDead, &v)
+	})
+}
+
+// Revive moves dead letters back to pending, with the headers that the items
+// carry, and returns once that is on disk.
+func (j *Journal) Revive(items []Item) error {
+	err := j.change("revive", func(b *pebble.Batch) error {
+		for _, item := range items {
+			v := item.value()
+			if err := move(b, item.Seq, prefixDead, prefixPending, &v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, j.Sync())
+}
+
+// Discard drops dead letters for good, and returns once that is on disk. Their
+// keys stay seen until the window ends: a late repeat must not bring them back.
+func (j *Journal) Discard(items []DeadItem) error {
+	err := j.change("discard", func(b *pebble.Batch) error {
+		for _, item := range items {
+			// Published at no place in the stream and without a body is what is
+			// left of a record that is settled.
+			v := item.value()
+			v.at = item.At
+			if err := move(b, item.Seq, prefixDead, prefixPublished, &v); err != nil {
+				return err
+			}
+			if err := b.Delete(seqKey(prefixBody, item.Seq), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, j.Sync())
+}
+
+// change writes a batch without waiting for the disk: the next append's sync, or
+// Sync, covers it.
+func (j *Journal) change(what string, fill func(*pebble.Batch) error) error {
+	if err := j.Err(); err != nil {
+		return err
+	}
+	batch := j.db.NewBatch()
+	if err := fill(batch); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", what, err), batch.Close())
+	}
+	err := j.write(func() error {
+		defer batch.Close()
+		return j.db.Apply(batch, pebble.NoSync)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	j.unsynced.Store(true)
+	return nil
+}
+
+// move takes the record out of one state and into another, in one batch.
+func move(b *pebble.Batch, seq uint64, from, to byte, v *value) error {
+	if err := b.Delete(seqKey(from, seq), nil); err != nil {
+		return err
+	}
+	return b.Set(seqKey(to, seq), v.append(nil), nil)
+}
+
+// State is where in its life a record is.
+type State string
+
+// The states of a record.
+const (
+	Pending   State = "pending"
+	Published State = "published"
+	Dead      State = "dead"
+)
+
+// Entry is a record in whatever state it is. The fields that do not belong to the
+// state are zero.
+type Entry struct {
+	Item
+	State     State
+	StreamSeq uint64
+	At        time.Time
+	Reason    string
+	Attempts  int
+}
+
+// Newest goes through all records from before a sequence on (0: from the end),
+// the newest first. An Item's Header is valid until the next step.
+func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if before == 0 {
+			before = j.durable.Load()
+		}
+		states := [...]State{Pending, Published, Dead}
+		var its [len(states)]*pebble.Iterator
+		for i, prefix := range [...]byte{prefixPending, prefixPublished, prefixDead} {
+			it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: seqKey(prefix, before)})
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("read journal: %w", err))
+				return
+			}
+			defer it.Close()
+			it.Last()
+			its[i] = it
+		}
+		for {
+			newest := -1
+			for i, it := range its {
+				if !it.Valid() {
+					if err := it.Error(); err != nil {
+						yield(Entry{}, fmt.Errorf("read journal: %w", err))
+						return
+					}
+					continue
+				}
+				if newest < 0 || bytes.Compare(it.Key()[1:], its[newest].Key()[1:]) > 0 {
+					newest = i
+				}
+			}
+			if newest < 0 {
+				return
+			}
+			seq, v, err := entry(its[newest])
+			e := Entry{Item: v.item(seq), State: states[newest], StreamSeq: v.streamSeq, At: v.at, Reason: v.reason, Attempts: v.attempts}
+			if !yield(e, err) {
+				return
+			}
+			its[newest].Prev()
+		}
+	}
+}
+
+// Find reads one record without its body, whatever its state.
+func (j *Journal) Find(seq uint64) (Entry, error) {
+	for e, err := range j.Newest(seq + 1) {
+		if err != nil {
+			return Entry{}, err
+		}
+		if e.Seq != seq {
+			break
+		}
+		e.Item = e.Clone()
+		return e, nil
+	}
+	return Entry{}, ErrNotFound
+}
+
+// NextReplay counts deliberate replays, and returns a number that none had
+// before once that is on disk.
+func (j *Journal) NextReplay() (int, error) {
+	j.replayMu.Lock()
+	defer j.replayMu.Unlock()
+	n, err := j.metaNumber("replays")
+	if err != nil {
+		return 0, err
+	}
+	err = j.change("count replay", func(b *pebble.Batch) error {
+		return b.Set(metaKey("replays"), binary.BigEndian.AppendUint64(nil, n+1), nil)
+	})
+	return int(n + 1), errors.Join(err, j.Sync())
+}
