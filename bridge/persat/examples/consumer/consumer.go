@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+)
+
+// maxDeliveries is after how many deliveries a message counts as poison: that
+// many times the process died over it, or its effect failed.
+const maxDeliveries = 20
+
+// seenFor is how long the ids of events are remembered. The sender's portal can
+// send an event again for 90 days.
+const seenFor = 91 * 24 * time.Hour
+
+// consumer takes messages from JetStream, one at a time, to the ledger.
+type consumer struct {
+	source jetstream.Consumer
+	ledger *ledger
+	log    *slog.Logger
+}
+
+// run handles messages until ctx ends, and then the one that is here already.
+func (c *consumer) run(ctx context.Context) error {
+	messages, err := c.source.Messages()
+	if err != nil {
+		return fmt.Errorf("read messages: %w", err)
+	}
+	defer messages.Stop()
+	defer context.AfterFunc(ctx, messages.Drain)()
+	var pruned time.Time
+	for {
+		if time.Since(pruned) > 24*time.Hour {
+			if err := c.ledger.forget(time.Now().Add(-seenFor)); err != nil {
+				return err
+			}
+			pruned = time.Now()
+		}
+		m, err := messages.Next()
+		switch {
+		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+			return nil
+		case errors.Is(err, jetstream.ErrNoHeartbeat):
+			// The server is away or elects a leader. The client reconnects by
+			// itself and asks again.
+			c.log.Warn("NATS is silent", "err", err)
+			continue
+		case err != nil:
+			return fmt.Errorf("read messages: %w", err)
+		}
+		if err := c.handle(m); err != nil {
+			return err
+		}
+	}
+}
+
+// handle brings one message to its end: acknowledged when its effect is on disk,
+// terminated when it is put aside, or to be delivered again. An acknowledgement
+// that gets lost does no harm: the message comes again and is known. An error
+// ends the consumer.
+func (c *consumer) handle(m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read metadata: %w", err)
+	}
+	log := c.log.With("sequence", meta.Sequence.Stream, "subject", m.Subject())
+	if meta.NumDelivered > maxDeliveries {
+		return c.putAside(m, meta, fmt.Sprintf("delivered %d times", meta.NumDelivered))
+	}
+	event, err := persat.Parse(m.Data())
+	if err != nil {
+		return c.putAside(m, meta, err.Error())
+	}
+	id := m.Headers().Get("ce-id")
+	if id == "" {
+		return c.putAside(m, meta, "no ce-id: not published by persat-bridge")
+	}
+	// Two accounts may use the same delivery id.
+	id = m.Headers().Get("ce-source") + " " + id
+
+	fresh, err := c.ledger.record(id, event, meta.Sequence.Stream)
+	if err != nil {
+		wait := min(time.Second<<min(meta.NumDelivered-1, 5), 30*time.Second)
+		log.Error("effect failed, again later", "err", err, "delivery", meta.NumDelivered, "wait", wait)
+		return m.NakWithDelay(wait)
+	}
+	if !fresh {
+		log.Info("known already", "id", id)
+	}
+	return m.Ack()
+}
+
+// putAside keeps a message that can never be handled where somebody can look at
+// it, and tells JetStream not to bring it again. In that order: killed in
+// between, it is put aside twice, at the same place.
+func (c *consumer) putAside(m jetstream.Msg, meta *jetstream.MsgMetadata, reason string) error {
+	c.log.Error("message put aside", "sequence", meta.Sequence.Stream, "subject", m.Subject(), "reason", reason)
+	if err := c.ledger.putAside(meta.Sequence.Stream, m.Data(), reason); err != nil {
+		return err
+	}
+	return m.TermWithReason(reason)
+}

@@ -1,0 +1,394 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/publisher"
+)
+
+// long kills the consumer over 10,000 events instead of 2,000.
+var long = flag.Bool("long", false, "run the oracles in full")
+
+// childVariable makes this test binary be the consumer, so that it can be killed.
+const childVariable = "PERSAT_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) == "consumer" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// startNATS is a nats-server in this process.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("nats-server does not get ready")
+	}
+	return s.ClientURL()
+}
+
+// connect is a session of the bridge's own publisher.
+func connect(t *testing.T, url string) bridge.Session {
+	t.Helper()
+	p, err := publisher.New(publisher.Options{
+		Connect:  publisher.ConnectOptions{URL: url},
+		Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: time.Hour},
+		Prefixes: map[string]string{"persat": "persat"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := p.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(session.Close)
+	return session
+}
+
+const entities = 100
+
+// entityOf spreads events over entities; one has an awkward name.
+func entityOf(n int) string {
+	if n%entities == 0 {
+		return "Ferretería Ñandú 5%/B"
+	}
+	return fmt.Sprintf("WO-%d", n%entities)
+}
+
+// publishEvents publishes numbered events, each entity's in order, every 50th once
+// more as a replay, which JetStream stores again.
+func publishEvents(t *testing.T, session bridge.Session, from, to int) {
+	t.Helper()
+	const publishers = 8
+	var group sync.WaitGroup
+	for part := range publishers {
+		group.Go(func() {
+			for n := from; n < to; n++ {
+				if n%entities%publishers != part {
+					continue
+				}
+				body := fmt.Appendf(nil, `{"eventType":"workorder.updated","payload":{"_id":%q,"state":"%d"}}`, entityOf(n), n)
+				e := &bridge.Event{Source: "persat", ID: fmt.Sprintf("msg_%d", n), Type: "workorder.updated", Entities: []string{entityOf(n)}, Accepted: time.Now(), Body: body}
+				for e.Replay = range 1 + (49-n%50)/49 {
+					if _, err := session.Publish(t.Context(), e); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// child is the consumer as a process of its own.
+type child struct {
+	t      *testing.T
+	args   []string
+	output bytes.Buffer // not read while it runs
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+func (c *child) start() {
+	c.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.cmd = exec.Command(self, c.args...)
+	c.cmd.Env = append(os.Environ(), childVariable+"=consumer")
+	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	cmd, exited := c.cmd, make(chan struct{})
+	c.exited = exited
+	go func() {
+		_ = cmd.Wait() // the exit code is in its ProcessState
+		close(exited)
+	}()
+}
+
+// end sends a signal and returns the exit code.
+func (c *child) end(s os.Signal) int {
+	c.t.Helper()
+	c.alive()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
+	<-c.exited
+	return c.cmd.ProcessState.ExitCode()
+}
+
+// alive fails the test when the consumer has ended by itself.
+func (c *child) alive() {
+	c.t.Helper()
+	select {
+	case <-c.exited:
+		c.t.Fatalf("the consumer ended by itself, with %d:\n%s", c.cmd.ProcessState.ExitCode(), c.output.String())
+	default:
+	}
+}
+
+// progress is the state of the durable consumer.
+func progress(t *testing.T, js jetstream.JetStream) *jetstream.ConsumerInfo {
+	t.Helper()
+	consumer, err := js.Consumer(t.Context(), "PERSAT", "history")
+	if err != nil {
+		return nil // not made yet
+	}
+	info, err := consumer.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(4 * time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// The consumer is killed at random moments while there is work; in the end each
+// event has had its effect once, each entity's in order, and what can never be
+// handled is put aside.
+func TestOracleKilled(t *testing.T) {
+	events, kills := 2000, 4
+	if *long {
+		events, kills = 10_000, 20
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	url := startNATS(t)
+	session := connect(t, url)
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publishEvents(t, session, 0, events/2)
+	poison := []string{"not JSON", `{"payload":{}}`, `{"eventType":"workorder.created","payload":{"_id":"without headers"}}`}
+	for _, data := range poison {
+		if _, err := js.Publish(t.Context(), "persat.by.hand", []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publishEvents(t, session, events/2, events)
+
+	dir := filepath.Join(t.TempDir(), "ledger")
+	c := &child{t: t, args: []string{"-nats", url, "-dir", dir, "-ack-wait", "500ms"}}
+	stored := events + events/50 + len(poison)
+	done := func() uint64 {
+		if info := progress(t, js); info != nil {
+			return info.AckFloor.Stream
+		}
+		return 0
+	}
+	for kill := range kills {
+		c.start()
+		// Somewhere in the next part of the work, to the microsecond.
+		target := uint64(stored*(kill+1)/(kills+1) - random.IntN(stored/(kills+1)))
+		eventually(t, "progress", func() bool { c.alive(); return done() >= target })
+		time.Sleep(time.Duration(random.IntN(3000)) * time.Microsecond)
+		c.end(syscall.SIGKILL)
+		if at := done(); at >= uint64(stored) {
+			t.Fatalf("kill %d came after the work was done", kill)
+		}
+	}
+	c.start()
+	eventually(t, "all messages acknowledged", func() bool {
+		c.alive()
+		info := progress(t, js)
+		return info.NumPending == 0 && info.NumAckPending == 0
+	})
+	if code := c.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if info := progress(t, js); info.NumAckPending != 0 || info.AckFloor.Stream != uint64(stored) {
+		t.Errorf("after the end: %d of %d messages acknowledged, %d under way", info.AckFloor.Stream, stored, info.NumAckPending)
+	}
+	judge(t, dir, events, poison)
+	t.Logf("%d events, %d messages, killed %d times; %d were known already", events, stored, kills, strings.Count(c.output.String(), "known already"))
+	if t.Failed() {
+		t.Logf("the consumer said:\n%s", c.output.String()[max(0, c.output.Len()-4000):])
+	}
+}
+
+// judge reads the ledger.
+func judge(t *testing.T, dir string, events int, poison []string) {
+	t.Helper()
+	l, err := openLedger(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	total := 0
+	for n := range entities {
+		var want []string
+		for at := n; at < events; at += entities {
+			want = append(want, fmt.Sprint(at))
+		}
+		got := states(t, l, entityOf(n))
+		if !slices.Equal(got, want) {
+			t.Errorf("entity %s: got the effects of events %v, want %v", entityOf(n), got, want)
+		}
+		total += len(got)
+	}
+	if total != events {
+		t.Errorf("got %d effects, want %d", total, events)
+	}
+	var put []string
+	messages, err := l.db.NewIter(below([]byte("aside/")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Close()
+	for messages.First(); messages.Valid(); messages.Next() {
+		var a aside
+		if err := json.Unmarshal(messages.Value(), &a); err != nil || a.Reason == "" {
+			t.Errorf("put aside: %s, %v", messages.Value(), err)
+		}
+		put = append(put, string(a.Data))
+	}
+	if !slices.Equal(put, poison) {
+		t.Errorf("put aside %q, want %q", put, poison)
+	}
+}
+
+// states are those that the entries of a work order's history have.
+func states(t *testing.T, l *ledger, entity string) []string {
+	t.Helper()
+	entries, err := l.db.NewIter(below(historyOf(persat.KindWorkOrder, entity)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer entries.Close()
+	var got []string
+	for entries.First(); entries.Valid(); entries.Next() {
+		var e entry
+		if err := json.Unmarshal(entries.Value(), &e); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.State)
+	}
+	return got
+}
+
+func TestLedger(t *testing.T) {
+	dir := t.TempDir()
+	l, err := openLedger(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLedger(dir); err == nil {
+		t.Error("two processes can have one ledger")
+	}
+	bulk, err := persat.Parse([]byte(`{"eventType":"workorder.x","payload":[{"_id":"a","state":"1"},{"_id":"b"},{"_id":"a","state":"2"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{true, false} {
+		if fresh, err := l.record("/persat/persat msg_1", bulk, 7); err != nil || fresh != want {
+			t.Errorf("record %d: got %v, %v, want %v", i, fresh, err, want)
+		}
+	}
+	if got := states(t, l, "a"); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("got %q, want both entries of the bulk event", got)
+	}
+
+	// Ids are forgotten by their age alone.
+	if err := l.forget(time.Now().Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := l.record("/persat/persat msg_1", bulk, 7); err != nil || fresh {
+		t.Errorf("a fresh id was forgotten (%v)", err)
+	}
+	if err := l.forget(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if fresh, err := l.record("/persat/persat msg_1", bulk, 7); err != nil || !fresh {
+		t.Errorf("an old id was kept (%v)", err)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A message that failed too often is put aside; one whose effect fails now comes
+// again.
+func TestPoison(t *testing.T) {
+	dir := t.TempDir()
+	l, err := openLedger(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	c := &consumer{ledger: l, log: slog.New(slog.DiscardHandler)}
+	m := &message{data: []byte(`{"eventType":"x.y","payload":{"_id":"a"}}`), header: nats.Header{"ce-id": {"1"}, "ce-source": {"/persat/persat"}}, delivered: maxDeliveries}
+	if err := c.handle(m); err != nil || m.end != "ack" {
+		t.Errorf("delivery %d: got %q, %v, want ack", m.delivered, m.end, err)
+	}
+	m.delivered++
+	if err := c.handle(m); err != nil || m.end != "term: delivered 21 times" {
+		t.Errorf("delivery %d: got %q, %v, want term", m.delivered, m.end, err)
+	}
+}
+
+// message is one whose fate can be seen.
+type message struct {
+	jetstream.Msg
+	data      []byte
+	header    nats.Header
+	delivered uint64
+	end       string
+}
+
+func (m *message) Data() []byte         { return m.data }
+func (m *message) Headers() nats.Header { return m.header }
+func (m *message) Subject() string      { return "persat.x.y" }
+func (m *message) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{NumDelivered: m.delivered, Sequence: jetstream.SequencePair{Stream: 7}}, nil
+}
+func (m *message) Ack() error                         { m.end = "ack"; return nil }
+func (m *message) NakWithDelay(d time.Duration) error { m.end = "nak " + d.String(); return nil }
+func (m *message) TermWithReason(reason string) error { m.end = "term: " + reason; return nil }

@@ -1,0 +1,104 @@
+// Consumer is a complete consumer of the events of persat-bridge, to start from.
+// What it does with an event is to write it into a history of its entity; put
+// your own work in its place (ledger.go) and keep the rest.
+//
+// # What it promises
+//
+// Each event has its effect exactly once, whatever is killed and whenever:
+// JetStream delivers until the acknowledgement, and the ledger knows an event
+// that it has had before, because the effect and the event's id are one atomic,
+// synced write. The events of an entity have their effects in the order of the
+// stream. An event that can never be handled is put aside with the reason, and
+// does not hold up the rest.
+//
+// # How
+//
+//   - A durable pull consumer: its place in the stream outlives the process.
+//   - Explicit acknowledgement, after the effect is on disk.
+//   - One message at a time (MaxAckPending: 1). That is the order, also when a
+//     message has to wait and be delivered again. For more throughput, run one
+//     such consumer for each kind, filtered by subject, persat.workorder.> and
+//     persat.client.>: order among the events of an entity is all there is.
+//   - SIGTERM finishes the message at hand and acknowledges it.
+//
+// Run it beside a bridge: go run ./bridge/persat/examples/consumer
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func main() {
+	url := flag.String("nats", "nats://127.0.0.1:4222", "the NATS server")
+	stream := flag.String("stream", "PERSAT", "the stream")
+	durable := flag.String("durable", "history", "the name of the durable consumer")
+	filter := flag.String("filter", "persat.>", "the subjects")
+	dir := flag.String("dir", "./history", "where the ledger is")
+	ackWait := flag.Duration("ack-wait", 10*time.Second, "how long a message may take; a crash costs this pause")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	err := run(ctx, log, *url, *stream, *dir, jetstream.ConsumerConfig{
+		Durable:       *durable,
+		FilterSubject: *filter,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       *ackWait,
+		MaxAckPending: 1,
+		// No MaxDeliver: a message must not vanish because it was tried often.
+		// handle puts it aside instead.
+	})
+	if err != nil {
+		log.Error("consumer ends", "err", err)
+		os.Exit(1)
+	}
+}
+
+// run consumes until ctx ends.
+func run(ctx context.Context, log *slog.Logger, url, stream, dir string, config jetstream.ConsumerConfig) (err error) {
+	l, err := openLedger(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	nc, err := nats.Connect(url, nats.Name(config.Durable), nats.MaxReconnects(-1))
+	if err != nil {
+		return fmt.Errorf("connect to NATS: %w", err)
+	}
+	// Drain, and not Close: the last acknowledgement has to go out.
+	defer func() { err = errors.Join(err, drain(nc)) }()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	source, err := js.CreateOrUpdateConsumer(ctx, stream, config)
+	if err != nil {
+		return fmt.Errorf("consumer %s of stream %s: %w", config.Durable, stream, err)
+	}
+	c := &consumer{source: source, ledger: l, log: log}
+	return c.run(ctx)
+}
+
+func drain(nc *nats.Conn) error {
+	closed := make(chan struct{})
+	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	if err := nc.Drain(); err != nil {
+		nc.Close()
+		return fmt.Errorf("drain: %w", err)
+	}
+	<-closed // at the latest after the connection's drain timeout, 30 s
+	return nil
+}
