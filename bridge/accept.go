@@ -1,0 +1,174 @@
+package bridge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// Accept makes d durable: without an error, d is on disk when it returns, or was
+// there before. The failure points, in order:
+//
+//   - Before the commit: nothing happened; the error says so and the sender
+//     comes back.
+//   - In the commit: the journal fails for good, every caller gets ErrFailed, and
+//     the process ends. Whether the event is on disk shows at the next start;
+//     the sender comes back and its id tells.
+//   - After the commit, before the answer reached the sender: it comes back, and
+//     is told "duplicate".
+//
+// d.Body is not read after Accept has returned, but for ErrFailed: then it may be,
+// and must not be changed any more.
+func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
+	if err := b.Ready(); err != nil {
+		return 0, err
+	}
+	if err := b.space.admit(len(d.Body)); err != nil {
+		return 0, err
+	}
+	e := &Event{
+		Source:      d.Source,
+		ID:          d.ID,
+		Type:        d.Type,
+		Entities:    d.Entities,
+		Accepted:    time.Now().UTC(),
+		Traceparent: d.Traceparent,
+		Size:        len(d.Body),
+	}
+	record := journal.Record{Header: appendHeader(nil, e), Body: d.Body}
+	if !d.Anonymous {
+		record.Key = e.Source + ":" + e.ID
+	}
+	if d.Unusable != "" {
+		record.Dead = &journal.Death{At: e.Accepted, Reason: d.Unusable}
+	}
+	result, err := b.append(ctx, record)
+	if err != nil {
+		return 0, err
+	}
+	if result.Status == journal.Conflict {
+		// The same id with other bytes. One of the two is not what the sender
+		// meant, and nobody here can say which: keep it, but aside. Its own
+		// key makes a repeat of this one a repeat.
+		sum := sha256.Sum256(d.Body)
+		record.Key += "\x00" + hex.EncodeToString(sum[:16])
+		if record.Dead == nil {
+			record.Dead = &journal.Death{At: e.Accepted, Reason: fmt.Sprintf("delivery id %q was used before for other bytes (record %d)", e.ID, result.Seq)}
+		}
+		if result, err = b.append(ctx, record); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case result.Status != journal.Stored:
+		b.metrics.duplicates.WithLabelValues(e.Source).Inc()
+		return Duplicate, b.awaitStream(ctx, result.Seq)
+	case record.Dead != nil:
+		b.deadAdd(e.Source, 1)
+		b.metrics.accepted.WithLabelValues(e.Source, b.typeLabel(e.Type)).Inc()
+		b.logDead(e, result.Seq, record.Dead.Reason)
+		return Quarantined, nil
+	}
+	b.backlog.add(e.Source, e.Accepted, 1)
+	b.metrics.accepted.WithLabelValues(e.Source, b.typeLabel(e.Type)).Inc()
+	b.nudge()
+	return Accepted, b.awaitStream(ctx, result.Seq)
+}
+
+// nudge tells Run that there may be something to do.
+func (b *Bridge) nudge() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (b *Bridge) append(ctx context.Context, record journal.Record) (journal.Result, error) {
+	span := b.traceJournal(ctx)
+	result, err := b.journal.Append(ctx, record)
+	endSpan(span, err)
+	switch {
+	case errors.Is(err, journal.ErrFailed):
+		return result, fmt.Errorf("%w: %w", ErrFailed, err)
+	case errors.Is(err, journal.ErrClosed):
+		return result, ErrStopping
+	}
+	return result, err
+}
+
+// awaitStream waits until record seq is in the stream, when the configuration
+// asks for that. The event stays pending whatever comes of the wait; a repeat of
+// the delivery waits for the same record.
+func (b *Bridge) awaitStream(ctx context.Context, seq uint64) error {
+	if !b.o.WaitForStream {
+		return nil
+	}
+	published := b.waiters.wait(seq)
+	defer b.waiters.leave(seq, published)
+	// It may have been published before the wait began.
+	waiting, err := b.journal.IsPending(seq)
+	if err != nil || !waiting {
+		return err
+	}
+	timeout := time.NewTimer(b.o.AckTimeout)
+	defer timeout.Stop()
+	select {
+	case <-published:
+		return nil
+	case <-timeout.C:
+		return ErrNotAcknowledged
+	case <-b.journal.Failed():
+		return fmt.Errorf("%w: %w", ErrFailed, b.journal.Err())
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// waiters are the requests that wait for their event to leave the queue.
+type waiters struct {
+	mu    sync.Mutex
+	bySeq map[uint64][]chan struct{}
+}
+
+func newWaiters() *waiters { return &waiters{bySeq: make(map[uint64][]chan struct{})} }
+
+func (w *waiters) wait(seq uint64) chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := make(chan struct{})
+	w.bySeq[seq] = append(w.bySeq[seq], c)
+	return c
+}
+
+// leave ends one wait, whether or not it was served.
+func (w *waiters) leave(seq uint64, c chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	rest := w.bySeq[seq][:0]
+	for _, other := range w.bySeq[seq] {
+		if other != c {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(w.bySeq, seq)
+		return
+	}
+	w.bySeq[seq] = rest
+}
+
+// done serves everyone who waits for seq.
+func (w *waiters) done(seq uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.bySeq[seq] {
+		close(c)
+	}
+	delete(w.bySeq, seq)
+}

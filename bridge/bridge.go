@@ -1,0 +1,223 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// Options says how a Bridge works. Journal and Publisher are required; the rest
+// has the defaults named.
+type Options struct {
+	Journal   *journal.Journal
+	Publisher Publisher
+	// Sources and Types are the names that may stand in a metric's label; an
+	// event type that is not among Types is counted as "other".
+	Sources []string
+	Types   []string
+
+	// MaxInFlight is how many events may be on their way to JetStream at the
+	// same time. Default 256.
+	MaxInFlight int
+	// AckTimeout is how long one attempt waits for JetStream. Default 5 s.
+	AckTimeout time.Duration
+	// Backoff is how attempts, probes and connects spread out. Default from
+	// 100 ms to 30 s, doubling, half of it jitter.
+	Backoff Backoff
+	// MaxAttempts bounds the attempts that fail for no known reason. Default 20.
+	MaxAttempts int
+	// WaitForStream makes Accept return only after JetStream's acknowledgement.
+	WaitForStream bool
+
+	// Retention is how long published events are kept, and DedupWindow how long
+	// delivery ids are. Default 72 h each.
+	Retention, DedupWindow time.Duration
+	// MaxBytes is the size of the journal on disk at which Accept stops
+	// taking events; 0 is no limit.
+	MaxBytes int64
+	// Dir is where the journal lies: the disk whose free space is watched.
+	// Empty watches none.
+	Dir string
+
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+	// Tracer makes a span of each commit and of each attempt to publish. nil
+	// makes none, and passes the sender's trace context on.
+	Tracer trace.Tracer
+}
+
+func (o *Options) validate() error {
+	if o.Journal == nil || o.Publisher == nil {
+		return errors.New("bridge: a journal and a publisher are needed")
+	}
+	if o.MaxInFlight <= 0 {
+		o.MaxInFlight = 256
+	}
+	if o.AckTimeout <= 0 {
+		o.AckTimeout = 5 * time.Second
+	}
+	if o.Backoff == (Backoff{}) {
+		o.Backoff = Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5}
+	}
+	if o.MaxAttempts <= 0 {
+		o.MaxAttempts = 20
+	}
+	if o.Retention <= 0 {
+		o.Retention = 72 * time.Hour
+	}
+	if o.DedupWindow <= 0 {
+		o.DedupWindow = 72 * time.Hour
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	return nil
+}
+
+// Bridge takes deliveries and publishes them. Accept works as soon as New has
+// returned, whether or not Run runs. All methods are safe for concurrent use.
+type Bridge struct {
+	o       Options
+	journal *journal.Journal
+	metrics *metrics
+	backlog *backlog
+	space   *space
+	waiters *waiters
+	link    linkState
+
+	wake     chan struct{}      // one token: there may be something new
+	commands chan func(*runner) // run in Run's goroutine, which owns the order
+	running  atomic.Bool
+	ended    chan struct{} // closed when Run has returned
+	draining atomic.Bool
+	notices  notices
+	dropping bool // retain has said that it drops events before their time
+	replays  replays
+	deadWork sync.Mutex // one operator's change of the dead letters at a time
+	deadMu   sync.Mutex
+	dead     map[string]int // dead letters by source
+	heldMu   sync.Mutex
+	heldNow  map[string]int // held events by source, as of Run's last look
+}
+
+// New reads from the journal what is pending. It starts nothing.
+func New(o Options) (*Bridge, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	b := &Bridge{
+		o:        o,
+		journal:  o.Journal,
+		backlog:  newBacklog(o.Sources),
+		space:    newSpace(o.Journal, o.Dir, o.MaxBytes),
+		waiters:  newWaiters(),
+		wake:     make(chan struct{}, 1),
+		commands: make(chan func(*runner)),
+		ended:    make(chan struct{}),
+		dead:     make(map[string]int),
+	}
+	if err := b.count(); err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	b.metrics = newMetrics(b)
+	return b, nil
+}
+
+// count takes stock of what the last process left.
+func (b *Bridge) count() error {
+	for item, err := range b.journal.AllPending() {
+		if err != nil {
+			return err
+		}
+		e, err := parseHeader(item.Header)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", item.Seq, err)
+		}
+		b.backlog.add(e.Source, e.Accepted, 1)
+	}
+	for item, err := range b.journal.AllDead() {
+		if err != nil {
+			return err
+		}
+		e, err := parseHeader(item.Header)
+		if err != nil {
+			return fmt.Errorf("record %d: %w", item.Seq, err)
+		}
+		b.dead[e.Source]++
+	}
+	return nil
+}
+
+// Run publishes what is pending until ctx ends; then it lets what is in flight
+// end, for AckTimeout at most, and returns nil. It returns an error only when
+// the journal has failed, after which the process has to end.
+func (b *Bridge) Run(ctx context.Context) error {
+	if !b.running.CompareAndSwap(false, true) {
+		return errors.New("bridge: Run called twice")
+	}
+	defer close(b.ended)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return newRunner(b).run(ctx) })
+	group.Go(func() error { return b.tend(ctx) })
+	group.Go(func() error { return b.retain(ctx) })
+	return group.Wait()
+}
+
+// Drain makes the bridge refuse deliveries from now on. Run goes on.
+func (b *Bridge) Drain() { b.draining.Store(true) }
+
+// Ready returns nil when the bridge can take events, else why not. It does not
+// ask for NATS: events are safe without it.
+func (b *Bridge) Ready() error {
+	if err := b.journal.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	if b.draining.Load() {
+		return ErrStopping
+	}
+	return b.space.err()
+}
+
+func (b *Bridge) deadAdd(source string, n int) {
+	b.deadMu.Lock()
+	defer b.deadMu.Unlock()
+	b.dead[source] += n
+}
+
+func (b *Bridge) deadCount(source string) int {
+	b.deadMu.Lock()
+	defer b.deadMu.Unlock()
+	return b.dead[source]
+}
+
+func (b *Bridge) setHeld(held map[string]int) {
+	b.heldMu.Lock()
+	defer b.heldMu.Unlock()
+	b.heldNow = held
+}
+
+func (b *Bridge) heldCount(source string) int {
+	b.heldMu.Lock()
+	defer b.heldMu.Unlock()
+	return b.heldNow[source]
+}
+
+// typeLabel closes the set of event types that a metric can have.
+func (b *Bridge) typeLabel(eventType string) string {
+	for _, t := range b.o.Types {
+		if t == eventType {
+			return t
+		}
+	}
+	return "other"
+}

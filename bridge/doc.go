@@ -1,0 +1,56 @@
+// Package bridge is the core of persat-bridge: it takes events from a sender
+// that repeats itself and hands them to JetStream, and it loses none in between.
+//
+// # The promise
+//
+// When Accept returns without an error, the event is on this disk, fsynced. It
+// will be in the JetStream stream, byte for byte, after the events of the same
+// entity that were accepted before it, and once within the stream's duplicate
+// window, however often the sender repeats it, the bridge is killed, or NATS is
+// away.
+//
+// What can still go wrong:
+//
+//   - The bridge's own disk dies. Events that JetStream has not acknowledged
+//     are gone with it. The sender believes them delivered: send them again by
+//     hand from its portal.
+//   - The process dies between JetStream's acknowledgement and the journal's
+//     note of it, and comes back only after the stream's duplicate window (two
+//     hours by default). Those few events, at most what was in flight in the
+//     last moments, are stored twice, under the same Nats-Msg-Id.
+//
+// # The life of an event
+//
+//	sender ──POST──▶ webhook ──▶ Accept ──▶ journal (event + seen id, one synced commit) ──▶ 2xx
+//	                                           │
+//	                        Run ◀── next ──────┘
+//	                         │  Session.Publish (one attempt) ──▶ JetStream ──ack──▶ journal: published at its sequence
+//	                         └─ rejected for ever ──▶ journal: dead letter
+//
+// The journal is the queue. No channel carries events from Accept to Run, only
+// a wake-up; so there is nothing between the two that a crash could lose.
+//
+// # Order
+//
+// An event names the entities it speaks of. Events that share an entity are
+// published in the order of acceptance, never two in flight; all others overtake
+// each other freely. An event of several entities waits for all of them, and
+// all of them wait for it. An event without an entity is ordered among the
+// events of its source and type that have none either. Dispatch (dispatch.go)
+// is one goroutine that owns this state, so there is no lock to get wrong.
+//
+// # Failure
+//
+// A publisher says of each failed attempt what kind of failure it was (Class),
+// and Run does one thing for each kind. What an operator can repair without
+// touching the event waits, for ever if need be; only what no repair of
+// the surroundings could send is a dead letter. An outage of any length makes none.
+//
+// A failure of the kind Held closes a gate in front of the event's subject, not
+// only in front of its entity. All that makes an event "held" (no stream, a
+// denied permission, a full stream) lies with the subject or the stream, and a
+// denied permission shows only as an attempt that times out: if every entity
+// tried for itself, a thousand of them would fill the window with attempts that
+// wait for nothing, and starve the subjects that work. So one event of a held
+// subject probes, the others wait behind it, and the first success opens the gate.
+package bridge

@@ -1,0 +1,99 @@
+package bridge
+
+import (
+	"errors"
+	"strconv"
+	"time"
+)
+
+// Delivery is what a webhook hands to Accept: one authentic request.
+type Delivery struct {
+	// Source is the configured name of the sender, as in /webhooks/{source}.
+	Source string
+	// ID is the delivery id: the sender's when it sent one, else a fresh one
+	// and Anonymous is set.
+	ID string
+	// Anonymous says that the sender gave no id, so that a repeat of this
+	// delivery cannot be known for one.
+	Anonymous bool
+	// Type is the event type. It becomes part of a subject, so it must have
+	// passed the webhook's check; empty only when Unusable is set.
+	Type string
+	// Entities are the ids of the things the event is about, for order.
+	Entities []string
+	// Body is the request body, byte for byte. Accept does not keep it.
+	Body []byte
+	// Unusable, when not empty, says why this body cannot be published. It is
+	// kept as a dead letter with these words as its reason.
+	Unusable string
+	// Traceparent is the W3C trace context of the request, or empty.
+	Traceparent string
+}
+
+// Outcome says what became of a Delivery that Accept took.
+type Outcome int
+
+const (
+	// Accepted: new, and on disk.
+	Accepted Outcome = iota + 1
+	// Duplicate: this delivery id was accepted before; nothing was written.
+	Duplicate
+	// Quarantined: on disk as a dead letter, because the body is unusable or
+	// its id was used before for other bytes.
+	Quarantined
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Accepted:
+		return "accepted"
+	case Duplicate:
+		return "duplicate"
+	case Quarantined:
+		return "quarantined"
+	}
+	return "unknown"
+}
+
+// Accept returns one of these, or the context's error, when it did not take the
+// delivery. After any of them the sender has to come back.
+var (
+	// ErrFull: the journal is at its limit, or its disk nearly full.
+	ErrFull = errors.New("journal is full")
+	// ErrStopping: the bridge is shutting down.
+	ErrStopping = errors.New("bridge is stopping")
+	// ErrFailed: the journal could not write or sync. The process has to end.
+	ErrFailed = errors.New("journal failed")
+	// ErrNotAcknowledged: the event is on disk, but JetStream has not
+	// acknowledged it in time, and the configuration asks for that.
+	ErrNotAcknowledged = errors.New("not yet acknowledged by JetStream")
+)
+
+// Event is an accepted delivery on its way to JetStream.
+type Event struct {
+	// Seq is its place in the journal. It never repeats, and it is the order
+	// of acceptance.
+	Seq         uint64
+	Source      string
+	ID          string
+	Type        string
+	Entities    []string
+	Accepted    time.Time
+	Traceparent string
+	// Replay counts how often an operator sent this event again on purpose.
+	Replay int
+	// Size is the length of the body, which is not always there.
+	Size int
+	Body []byte
+}
+
+// MessageID is what JetStream knows a repeat by (Nats-Msg-Id). It is unique over
+// all sources, for the stream looks at nothing else. A replay is meant to be
+// stored again, so it has an id of its own.
+func (e *Event) MessageID() string {
+	id := e.Source + ":" + e.ID
+	if e.Replay > 0 {
+		id += ":r" + strconv.Itoa(e.Replay)
+	}
+	return id
+}

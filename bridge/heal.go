@@ -1,0 +1,234 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// JetStream acknowledges a message before it has synced it, by default up to two
+// minutes before. A NATS host that loses power has then lost messages that the
+// journal believes published. So at the beginning of every session, before
+// anything is sent through it, the newest published event is looked up in the
+// stream:
+//
+//   - It is at its place, under its id: nothing is lost.
+//   - Another message is there, or the stream ends before it: the stream was
+//     rolled back. A binary search over the journal's places finds the first that
+//     is lost, and it and all after it become pending again, and go out in order.
+//   - There is no message, but the stream went on past it: it was deleted, purged,
+//     consumed or has aged, on purpose. Nothing is lost.
+//   - The stream is another one: somebody made it anew. That is said, with the
+//     command that fills it; whether it should be filled only its maker knows.
+//
+// A stream can also go back behind a connection that stays up, when it lives on
+// another server of a cluster. It shows when JetStream gives a new message a place
+// that it had given away before: then the session is ended, and the next one begins
+// with a look.
+//
+// When the answer does not come, nothing is sent: an election may be under way,
+// and to publish into a stream that has lost its tail would put a new event of an
+// entity before its older ones. Only a client that is not permitted to ask goes on
+// without, and says so.
+
+// finding is what a look at the stream came to.
+type finding struct {
+	// answered says that there was an answer; without one the session is over.
+	answered bool
+	// blind says that this client may not look: what has gone back cannot be told.
+	blind bool
+	// lost is the first place whose message the stream has lost; 0 for none.
+	lost uint64
+	// identity is that of the stream; anew says that the places that the
+	// journal has are those of another stream.
+	identity string
+	anew     bool
+}
+
+// verify looks until it has an answer, or the session or ctx ends.
+func (b *Bridge) verify(ctx context.Context, s Session) finding {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	wait := b.o.Backoff.newBackOff()
+	for begin, said := time.Now(), false; ; {
+		f, err := b.examine(ctx, s)
+		if err == nil {
+			f.answered = true
+			return f
+		}
+		if ctx.Err() != nil {
+			return finding{}
+		}
+		if errors.Is(err, ErrNotPermitted) {
+			b.o.Log.Warn("the stream cannot be looked at: should NATS lose acknowledged events, nobody would notice", zap.Error(err))
+			return finding{answered: true, blind: true}
+		}
+		if !said && time.Since(begin) > showHeldAfter {
+			said = true
+			b.o.Log.Warn("waiting for the stream to answer; events are taken and wait on disk", zap.Error(err))
+		}
+		select {
+		case <-time.After(min(wait.NextBackOff(), 5*time.Second)):
+		case <-ctx.Done():
+			return finding{}
+		}
+	}
+}
+
+// examine is one look.
+func (b *Bridge) examine(ctx context.Context, s Session) (finding, error) {
+	var f finding
+	state, err := s.Stream(ctx)
+	if errors.Is(err, ErrNoStream) {
+		return f, nil // what is published is held until there is one
+	}
+	if err != nil {
+		return f, err
+	}
+	f.identity = state.Identity
+	known, err := b.journal.Stream()
+	if err != nil {
+		return f, err
+	}
+	if known != "" && known != state.Identity {
+		f.anew = true
+		return f, nil
+	}
+	last, ok, err := b.journal.LastPlaced()
+	if err != nil || !ok {
+		return f, err
+	}
+	lost, err := b.isLost(ctx, s, state, last)
+	if err != nil || !lost {
+		return f, err
+	}
+	f.lost, err = b.firstLost(ctx, s, state, last)
+	return f, err
+}
+
+// isLost says whether the stream does not have the record at its place any more,
+// and not on purpose.
+func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p journal.Placed) (bool, error) {
+	if p.StreamSeq > state.LastSequence {
+		return true, nil
+	}
+	id, err := s.MessageID(ctx, p.StreamSeq)
+	if errors.Is(err, ErrNoMessage) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	item, err := b.journal.Published(p.Seq)
+	if errors.Is(err, journal.ErrNotFound) {
+		return false, nil // it is on its way again already
+	}
+	if err != nil {
+		return false, err
+	}
+	e, err := parseHeader(item.Header)
+	if err != nil {
+		return false, err
+	}
+	return id != e.MessageID(), nil
+}
+
+// firstLost searches between the first place and last, which is lost. Everything
+// before the place it returns is there, everything from it on is not.
+func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, last journal.Placed) (uint64, error) {
+	low, high := uint64(0), last.StreamSeq // the answer is in (low, high]
+	for low+1 < high {
+		middle := low + (high-low)/2
+		p, ok, err := b.journal.PlacedFrom(middle)
+		if err != nil {
+			return 0, err
+		}
+		if !ok || p.StreamSeq >= high {
+			// Nothing of ours is between.
+			high = middle
+			continue
+		}
+		lost, err := b.isLost(ctx, s, state, p)
+		if err != nil {
+			return 0, err
+		}
+		if lost {
+			high = middle
+		} else {
+			low = p.StreamSeq
+		}
+	}
+	return high, nil
+}
+
+// heal does what the finding asks for. It runs in the runner's goroutine while
+// nothing is in flight.
+func (r *runner) heal(f finding) error {
+	b := r.b
+	if f.anew {
+		r.wentBack = 0
+		b.reportAnew()
+		return b.journal.SetStream(f.identity)
+	}
+	if known, err := b.journal.Stream(); err != nil || known == "" && f.identity != "" {
+		if err = errors.Join(err, b.journal.NoteStream(f.identity)); err != nil {
+			return err
+		}
+	}
+	// Attempts that were in flight when the stream went back may have places behind
+	// the lost ones, and hide them from the look; the first place that came again
+	// does not. What is there all the same comes back as a repeat.
+	if r.wentBack != 0 && (f.lost == 0 || r.wentBack < f.lost) {
+		f.lost = r.wentBack
+	}
+	r.wentBack = 0
+	if f.lost == 0 {
+		return nil
+	}
+	begin, healed := time.Now(), 0
+	err := b.journal.Reopen(f.lost, func(item journal.Item) {
+		healed++
+		if e, err := parseHeader(item.Header); err == nil {
+			b.backlog.add(e.Source, e.Accepted, 1)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("heal: %w", err)
+	}
+	// What was in line already would be sent before the older events that are
+	// pending again: everything lines up anew.
+	r.reset()
+	b.metrics.healed.Add(float64(healed))
+	b.o.Log.Warn("the stream has lost events that it had acknowledged (a NATS host without 'sync_interval: always' lost power?); they are published again",
+		zap.Int("events", healed), zap.Uint64("from_stream_sequence", f.lost), zap.Duration("took", time.Since(begin)))
+	return nil
+}
+
+// reportAnew says that the stream was made anew, and how to fill it.
+func (b *Bridge) reportAnew() {
+	oldest := time.Time{}
+	for item, err := range b.journal.AllPublished(0) {
+		if err != nil {
+			break
+		}
+		if e, err := parseHeader(item.Header); err == nil {
+			oldest = e.Accepted
+			break
+		}
+	}
+	command := "persat-bridge replay --since " + oldest.Truncate(time.Second).Format(time.RFC3339)
+	b.notices.set("stream", "the stream was made anew; what was published before is not in it. To fill it: "+command)
+	b.o.Log.Warn("the stream was made anew; what was published before is not in it", zap.String("to_fill_it", command))
+}

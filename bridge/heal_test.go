@@ -1,0 +1,277 @@
+package bridge_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// acceptMany accepts n events of twenty entities.
+func (r *rig) acceptMany(from, n int) {
+	r.t.Helper()
+	for i := from; i < from+n; i++ {
+		r.accept(delivery(fmt.Sprintf("msg_%d", i), fmt.Sprint(i%20)), bridge.Accepted)
+	}
+}
+
+// complete checks that events 0 to n-1 are in the stream once and in order.
+func (r *rig) complete(n int) {
+	r.t.Helper()
+	last := make(map[string]int)
+	seen := make(map[string]bool)
+	for _, m := range r.messages() {
+		id, entity := m.Header["Nats-Msg-Id"][0], m.Header["ce-subject"][0]
+		if seen[id] {
+			r.t.Errorf("%s is there twice", id)
+		}
+		seen[id] = true
+		var i int
+		if _, err := fmt.Sscanf(id, "persat:msg_%d", &i); err != nil {
+			r.t.Fatal(err)
+		}
+		if before, ok := last[entity]; ok && before > i {
+			r.t.Errorf("entity %s: event %d is after %d", entity, i, before)
+		}
+		last[entity] = i
+	}
+	if len(seen) != n {
+		r.t.Errorf("got %d events in the stream, want %d", len(seen), n)
+	}
+}
+
+func healed(t *testing.T, g prometheus.Gatherer) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "persat_bridge_healed_events_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("no metric of healed events")
+	return 0
+}
+
+// TestPowerLossOfNATS takes the tail of the stream away, as a host does that loses
+// power before JetStream has synced.
+func TestPowerLossOfNATS(t *testing.T) {
+	for _, run := range []string{"bridge stays up", "bridge restarts too", "others have published meanwhile"} {
+		t.Run(run, func(t *testing.T) {
+			registry := prometheus.NewRegistry()
+			withMetrics := func(o *bridge.Options) { o.Registerer = registry }
+			r := newRig(t)
+			r.open(true, withMetrics)
+			r.acceptMany(0, 300)
+			r.drained()
+			store, kept := filepath.Join(r.dir, "nats"), filepath.Join(r.dir, "kept")
+			if err := os.CopyFS(kept, os.DirFS(store)); err != nil {
+				t.Fatal(err)
+			}
+			r.acceptMany(300, 300)
+			r.drained()
+			if run == "bridge restarts too" {
+				r.stop()
+			}
+			r.stopNATS()
+			if err := os.RemoveAll(store); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(kept, store); err != nil {
+				t.Fatal(err)
+			}
+			if run == "others have published meanwhile" {
+				r.stop()
+				r.startNATS()
+				js, hangUp := r.js()
+				for i := range 400 { // past the end of what we know
+					if _, err := js.Publish(t.Context(), "persat.other.publisher", fmt.Append(nil, i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := js.DeleteStream(t.Context(), "NONE"); err == nil {
+					t.Fatal("deleted what is not there")
+				}
+				hangUp()
+				registry = prometheus.NewRegistry()
+				r.open(true, withMetrics)
+				eventually(t, "healed", func() bool { return healed(t, registry) == 300 })
+				r.drained()
+				if got := len(r.messages()); got != 1000 {
+					t.Errorf("got %d messages, want 1000", got)
+				}
+				return
+			}
+			if run == "bridge restarts too" {
+				registry = prometheus.NewRegistry()
+				r.open(true, withMetrics)
+				r.acceptMany(600, 10) // accepted before NATS is back: must come after
+			}
+			r.startNATS()
+			eventually(t, "healed", func() bool { return healed(t, registry) == 300 })
+			r.drained()
+			if run == "bridge restarts too" {
+				r.complete(610)
+				return
+			}
+			r.complete(600)
+		})
+	}
+}
+
+// TestDeletedOnPurposeIsNotHealed empties the stream in every way that is not a
+// loss.
+func TestDeletedOnPurposeIsNotHealed(t *testing.T) {
+	for name, remove := range map[string]func(*testing.T, jetstream.JetStream, jetstream.Stream){
+		"purged": func(t *testing.T, _ jetstream.JetStream, s jetstream.Stream) {
+			if err := s.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"newest message deleted": func(t *testing.T, _ jetstream.JetStream, s jetstream.Stream) {
+			if err := s.DeleteMsg(t.Context(), 100); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"limited to the newest ten": func(t *testing.T, js jetstream.JetStream, s jetstream.Stream) {
+			config := s.CachedInfo().Config
+			config.MaxMsgs = 10
+			if _, err := js.UpdateStream(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := prometheus.NewRegistry()
+			r := newRig(t)
+			r.open(true, func(o *bridge.Options) { o.Registerer = registry })
+			r.acceptMany(0, 100)
+			r.drained()
+			js, hangUp := r.js()
+			stream, err := js.Stream(t.Context(), "PERSAT")
+			if err != nil {
+				t.Fatal(err)
+			}
+			remove(t, js, stream)
+			hangUp()
+			left := len(r.messages())
+			r.stopNATS()
+			r.startNATS()
+			r.accept(delivery("after", "1"), bridge.Accepted)
+			r.drained()
+			if got := healed(t, registry); got != 0 {
+				t.Errorf("%v events healed, want none", got)
+			}
+			want := left + 1
+			if name == "limited to the newest ten" {
+				want = 10
+			}
+			if got := len(r.messages()); got != want {
+				t.Errorf("got %d messages, want %d", got, want)
+			}
+		})
+	}
+}
+
+func TestConsumedFromWorkQueueIsNotHealed(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	r := newRig(t)
+	js, hangUp := r.js()
+	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"persat.>"}, Retention: jetstream.WorkQueuePolicy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
+	r.acceptMany(0, 50)
+	r.drained()
+	consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "work"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := consumer.Fetch(50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m := range batch.Messages() {
+		if err := m.DoubleAck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hangUp()
+	r.stopNATS()
+	r.startNATS()
+	r.accept(delivery("after", "1"), bridge.Accepted)
+	r.drained()
+	if got := healed(t, registry); got != 0 {
+		t.Errorf("%v events healed, want none", got)
+	}
+}
+
+// TestStreamMadeAnew: what to do is said, and replay does it.
+func TestStreamMadeAnew(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	r := newRig(t)
+	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
+	r.acceptMany(0, 200)
+	r.drained()
+	js, hangUp := r.js()
+	defer hangUp()
+	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
+		t.Fatal(err)
+	}
+	r.accept(delivery("after", "x"), bridge.Accepted)
+	r.drained()
+	var notice string
+	eventually(t, "a notice", func() bool {
+		if notices := r.bridge.Status(t.Context()).Notices; len(notices) == 1 {
+			notice = notices[0]
+		}
+		return notice != ""
+	})
+	if !strings.Contains(notice, "persat-bridge replay --since 20") {
+		t.Errorf("notice %q does not have the command", notice)
+	}
+	if got := len(r.messages()); got != 1 || healed(t, registry) != 0 {
+		t.Errorf("got %d messages, %v healed; want 1 and none: it may have been meant", got, healed(t, registry))
+	}
+	if n, err := r.bridge.CountReplay(t.Context(), bridge.Filter{}); err != nil || n != 201 {
+		t.Errorf("count: got %d, %v; want 201", n, err)
+	}
+	replay, err := r.bridge.StartReplay(t.Context(), bridge.Filter{})
+	if err != nil || replay.Matched != 201 || replay.Number != 1 {
+		t.Fatalf("got %+v, %v", replay, err)
+	}
+	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	if now := r.bridge.ReplayNow(); now.Published != 201 || now.Failed+now.Skipped != 0 {
+		t.Errorf("got %+v, want 201 published", now)
+	}
+	last := make(map[string]int)
+	messages := r.messages()
+	for _, m := range messages[1:] {
+		id, entity := m.Header["Nats-Msg-Id"][0], m.Header["ce-subject"][0]
+		if m.Header["Persat-Replay"][0] != "1" || !strings.HasSuffix(id, ":r1") {
+			t.Errorf("got %q %q, want replay 1", id, m.Header["Persat-Replay"])
+		}
+		var i int
+		if _, err := fmt.Sscanf(id, "persat:msg_%d:r1", &i); err == nil {
+			if before, ok := last[entity]; ok && before > i {
+				t.Errorf("entity %s: event %d is after %d", entity, i, before)
+			}
+			last[entity] = i
+		}
+	}
+	if len(messages) != 202 {
+		t.Errorf("got %d messages, want 202", len(messages))
+	}
+	if notices := r.bridge.Status(t.Context()).Notices; len(notices) != 0 {
+		t.Errorf("the notice stays: %v", notices)
+	}
+}

@@ -1,0 +1,116 @@
+package bridge
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The results of an attempt, as a label.
+const (
+	resultOK        = "ok"
+	resultDuplicate = "duplicate"
+)
+
+type metrics struct {
+	accepted        *prometheus.CounterVec
+	duplicates      *prometheus.CounterVec
+	published       *prometheus.CounterVec
+	attempts        *prometheus.CounterVec
+	publishDuration prometheus.Histogram
+	healed          prometheus.Counter
+}
+
+// newMetrics makes the metrics of b and starts every label set that can be known
+// at zero: a rate over a counter that appears with its first event misses it.
+func newMetrics(b *Bridge) *metrics {
+	m := &metrics{
+		accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "persat_bridge_accepted_total",
+			Help: "Events made durable and answered 2xx, quarantined ones included, repeats not.",
+		}, []string{"source", "type"}),
+		duplicates: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "persat_bridge_duplicates_total",
+			Help: "Deliveries that were accepted before.",
+		}, []string{"source"}),
+		published: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "persat_bridge_published_total",
+			Help: "Events that JetStream has acknowledged.",
+		}, []string{"source", "type"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "persat_bridge_publish_attempts_total",
+			Help: "Attempts to publish, by their result.",
+		}, []string{"source", "result"}),
+		publishDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "persat_bridge_publish_duration_seconds",
+			Help:    "Time from the acceptance of an event to JetStream's acknowledgement, waits included.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 30, 120, 600, 3600, 21600},
+		}),
+		healed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "persat_bridge_healed_events_total",
+			Help: "Events published again because the stream had lost them after acknowledging them.",
+		}),
+	}
+	for _, source := range b.o.Sources {
+		m.duplicates.WithLabelValues(source)
+		for _, t := range append([]string{"other"}, b.o.Types...) {
+			m.accepted.WithLabelValues(source, t)
+			m.published.WithLabelValues(source, t)
+		}
+		for _, result := range []string{resultOK, resultDuplicate, LinkDown.String(), Held.String(), Rejected.String(), Unknown.String()} {
+			m.attempts.WithLabelValues(source, result)
+		}
+	}
+	if b.o.Registerer != nil {
+		b.o.Registerer.MustRegister(m.accepted, m.duplicates, m.published, m.attempts, m.publishDuration, m.healed, gauges{b})
+	}
+	return m
+}
+
+var (
+	descPending   = prometheus.NewDesc("persat_bridge_pending_events", "Events on disk that JetStream has not acknowledged yet.", []string{"source"}, nil)
+	descOldest    = prometheus.NewDesc("persat_bridge_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.", []string{"source"}, nil)
+	descHeld      = prometheus.NewDesc("persat_bridge_held_events", "Pending events of subjects that have been held for 30 seconds: an operator has to repair something.", []string{"source"}, nil)
+	descDead      = prometheus.NewDesc("persat_bridge_dead_events", "Dead letters.", []string{"source"}, nil)
+	descBytes     = prometheus.NewDesc("persat_bridge_journal_bytes", "What the journal takes on disk.", nil, nil)
+	descLimit     = prometheus.NewDesc("persat_bridge_journal_limit_bytes", "The size of the journal at which no more events are taken (journal.max_bytes); 0 without a limit.", nil, nil)
+	descReady     = prometheus.NewDesc("persat_bridge_ready", "1 while events are taken: what /readyz says.", nil, nil)
+	descConnected = prometheus.NewDesc("persat_bridge_nats_connected", "1 while there is a session with NATS.", nil, nil)
+)
+
+// gauges reads the state of a bridge when it is asked for.
+type gauges struct{ b *Bridge }
+
+func (g gauges) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descPending, descOldest, descHeld, descDead, descBytes, descLimit, descReady, descConnected} {
+		c <- d
+	}
+}
+
+func (g gauges) Collect(c chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	b := g.b
+	for _, source := range b.sources() {
+		gauge(descPending, float64(b.backlog.pending(source)), source)
+		age := 0.0
+		if oldest := b.backlog.oldest(source); !oldest.IsZero() {
+			age = max(time.Since(oldest).Seconds(), 0)
+		}
+		gauge(descOldest, age, source)
+		gauge(descHeld, float64(b.heldCount(source)), source)
+		gauge(descDead, float64(b.deadCount(source)), source)
+	}
+	gauge(descBytes, float64(b.journal.DiskBytes()))
+	gauge(descLimit, float64(b.o.MaxBytes))
+	gauge(descReady, oneIf(b.Ready() == nil))
+	gauge(descConnected, oneIf(b.link.get().Up))
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,155 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Publisher opens sessions with JetStream.
+type Publisher interface {
+	// Connect makes one attempt to open a session; who calls it retries. It
+	// returns once the server has answered, or with why it did not. It is not
+	// called again before the last session is closed.
+	Connect(ctx context.Context) (Session, error)
+}
+
+// Session is one connection to NATS, from its opening to its end. It never
+// reconnects: what is sent after a loss goes through a new session, so that
+// whatever has to be looked at first (see heal.go) has been looked at.
+type Session interface {
+	// Publish makes one attempt to store e, and returns once JetStream has
+	// acknowledged it. Every error is, or wraps, a *Failure. An attempt that
+	// failed may have stored the event all the same; to publish it again under
+	// the same id is safe. Safe for concurrent use.
+	Publish(ctx context.Context, e *Event) (Receipt, error)
+	// Stream describes the stream as it is now. It is ErrNoStream when there is
+	// none, and wraps ErrNotPermitted when this client may not ask.
+	Stream(ctx context.Context) (StreamState, error)
+	// MessageID is the id (Nats-Msg-Id) of the message at a place in the stream,
+	// or ErrNoMessage when there is none.
+	MessageID(ctx context.Context, sequence uint64) (string, error)
+	// Done is closed when the connection is lost.
+	Done() <-chan struct{}
+	// Close ends the session and returns when nothing of it is left.
+	Close()
+}
+
+// Receipt is JetStream's acknowledgement.
+type Receipt struct {
+	Stream string
+	// Sequence is the message's place in the stream.
+	Sequence uint64
+	// Duplicate says that the stream had the message already.
+	Duplicate bool
+}
+
+// StreamState is what healing has to know of a stream.
+type StreamState struct {
+	// Identity tells this stream from one made anew under the same name.
+	Identity string
+	// LastSequence is the place of the newest message there ever was in it.
+	LastSequence uint64
+	// Info is what people want to know of it; nothing is decided by that.
+	Info StreamInfo
+}
+
+// StreamInfo describes a stream and the server that answered for it, for people.
+type StreamInfo struct {
+	Server        string `json:"server"`
+	ServerVersion string `json:"server_version"`
+	Address       string `json:"address"`
+	Cluster       string `json:"cluster,omitempty"`
+	// Leader is the server that has the stream in its charge, in a cluster.
+	Leader    string    `json:"leader,omitempty"`
+	Name      string    `json:"name"`
+	Created   time.Time `json:"created"`
+	Subjects  []string  `json:"subjects"`
+	Storage   string    `json:"storage"`
+	Retention string    `json:"retention"`
+	Discard   string    `json:"discard"`
+	Replicas  int       `json:"replicas"`
+	// The limits are 0 where there is none.
+	MaxAge          time.Duration `json:"max_age_ns"`
+	MaxBytes        int64         `json:"max_bytes"`
+	MaxMessages     int64         `json:"max_messages"`
+	DuplicateWindow time.Duration `json:"duplicate_window_ns"`
+	Messages        uint64        `json:"messages"`
+	Bytes           uint64        `json:"bytes"`
+	FirstSequence   uint64        `json:"first_sequence"`
+	LastSequence    uint64        `json:"last_sequence"`
+	Consumers       int           `json:"consumers"`
+	// Differences says in what it is not as configured.
+	Differences []string `json:"differences,omitempty"`
+}
+
+// What Session.Stream and Session.MessageID return.
+var (
+	ErrNoStream     = errors.New("there is no such stream")
+	ErrNoMessage    = errors.New("no message there")
+	ErrNotPermitted = errors.New("the NATS user may not ask for that")
+)
+
+// Class is the kind of a failed attempt. It alone decides what happens next.
+type Class int
+
+const (
+	// Unknown: none of the kinds below. Tried again with backoff, and a dead
+	// letter after so many attempts.
+	Unknown Class = iota
+	// LinkDown: there is no connection. Everything waits for the next session.
+	LinkDown
+	// Held: an operator can repair it without touching the event. The subject
+	// waits, the event is tried again until it goes.
+	Held
+	// Rejected: this event can never be stored as it is. A dead letter at once.
+	Rejected
+)
+
+func (c Class) String() string {
+	switch c {
+	case LinkDown:
+		return "link_down"
+	case Held:
+		return "held"
+	case Rejected:
+		return "rejected"
+	}
+	return "unknown"
+}
+
+// Failure is a failed attempt to publish.
+type Failure struct {
+	Class Class
+	// Reason tells an operator what is wrong and what to change.
+	Reason string
+	Err    error
+}
+
+func (f *Failure) Error() string {
+	if f.Err == nil {
+		return f.Reason
+	}
+	return fmt.Sprintf("%s: %v", f.Reason, f.Err)
+}
+
+func (f *Failure) Unwrap() error { return f.Err }
+
+// failureOf returns err as a Failure; what is none is of the class Unknown.
+func failureOf(err error) *Failure {
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f
+	}
+	return &Failure{Class: Unknown, Reason: "publish", Err: err}
+}
+
+// Backoff is how waits between attempts grow.
+type Backoff struct {
+	Initial    time.Duration
+	Max        time.Duration
+	Multiplier float64
+	// Jitter spreads each wait by this share of it, up and down: 0.5 makes
+	// 1 s anything from 0.5 s to 1.5 s.
+	Jitter float64
+}

@@ -1,0 +1,279 @@
+package bridge
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// Replay is a run of published events through the stream once more: to fill a
+// stream that was made anew, or for a consumer that lost what it had.
+//
+// Its events keep their order per entity and take part in that of new ones, but
+// they may use only a quarter of the window, so new events do not queue behind
+// them. Each has its own message id (…:r<number>) and a Persat-Replay header. A
+// replay is a thing of this process: when the bridge ends, it ends, and is
+// started again by who wants it. What it publishes is not healed.
+type Replay struct {
+	// Number tells this replay from all others of this journal.
+	Number  int        `json:"number"`
+	Running bool       `json:"running"`
+	Started time.Time  `json:"started"`
+	Ended   *time.Time `json:"ended,omitempty"`
+	// Matched is how many events it is to publish.
+	Matched   int `json:"matched"`
+	Published int `json:"published"`
+	// Failed were refused for ever, Skipped had no body any more, or were in line
+	// when the replay was cancelled.
+	Failed  int    `json:"failed"`
+	Skipped int    `json:"skipped"`
+	Reason  string `json:"reason,omitempty"` // of the last that failed
+}
+
+// ErrReplaying: one replay at a time.
+var ErrReplaying = errors.New("a replay is running: wait for it, or cancel it")
+
+// replays is the replay that runs or ran last.
+type replays struct {
+	mu   sync.Mutex
+	last *Replay
+	job  *replayJob
+	// cancelled is of the job; the runner asks it while it holds mu and while not.
+	cancelled atomic.Bool
+}
+
+type replayJob struct {
+	filter  Filter
+	number  int
+	cursor  uint64
+	end     uint64 // records appended later are not part of it
+	read    bool   // all of its records have been taken
+	waiting int    // tasks under way
+	// ids are hashes of the ids that have had the job's number.
+	ids  map[uint64]struct{}
+	seed maphash.Seed
+}
+
+// numberFor is the job's number, or, for an id that it has had already (used again
+// after the dedup window), another: else JetStream would take one for the other.
+func (j *replayJob) numberFor(counter *journal.Journal, id string) (int, error) {
+	if j.ids == nil {
+		j.seed, j.ids = maphash.MakeSeed(), make(map[uint64]struct{})
+	}
+	key := maphash.String(j.seed, id)
+	if _, taken := j.ids[key]; taken {
+		return counter.NextReplay()
+	}
+	j.ids[key] = struct{}{}
+	return j.number, nil
+}
+
+// errCancelled is what ends a replayed event that was still in line when its replay
+// was cancelled.
+var errCancelled = &Failure{Class: Rejected, Reason: "the replay was cancelled"}
+
+// CountReplay says how many published events fit f and still have their bodies.
+func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
+	f.State = journal.Published
+	n := 0
+	for p, err := range b.journal.AllPublished(0) {
+		if err != nil {
+			return n, err
+		}
+		if ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		if r, err := publishedRecord(p); err == nil && f.matches(&r) && p.StreamSeq != 0 {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func publishedRecord(p journal.PublishedItem) (Record, error) {
+	return RecordOf(journal.Entry{Item: p.Item, State: journal.Published, StreamSeq: p.StreamSeq, At: p.At})
+}
+
+// StartReplay begins a replay of the published events that fit f. Run carries it
+// out; ReplayNow tells how far it is.
+func (b *Bridge) StartReplay(ctx context.Context, f Filter) (Replay, error) {
+	f.State = journal.Published
+	matched, err := b.CountReplay(ctx, f)
+	if err != nil {
+		return Replay{}, err
+	}
+	b.replays.mu.Lock()
+	defer b.replays.mu.Unlock()
+	if b.replays.job != nil {
+		return *b.replays.last, ErrReplaying
+	}
+	number, err := b.journal.NextReplay()
+	if err != nil {
+		return Replay{}, err
+	}
+	b.replays.cancelled.Store(false)
+	b.replays.job = &replayJob{filter: f, number: number, end: b.journal.Next()}
+	b.replays.last = &Replay{Number: number, Running: true, Started: time.Now().UTC(), Matched: matched}
+	b.o.Log.Info("replay begins", zap.Int("replay", number), zap.Int("events", matched))
+	b.nudge()
+	return *b.replays.last, nil
+}
+
+// ReplayNow is the replay that runs, or ran last; nil when there was none.
+func (b *Bridge) ReplayNow() *Replay {
+	b.replays.mu.Lock()
+	defer b.replays.mu.Unlock()
+	if b.replays.last == nil {
+		return nil
+	}
+	now := *b.replays.last
+	return &now
+}
+
+// CancelReplay ends the running replay. What is on its way to JetStream still goes
+// out; what is in line is let go.
+func (b *Bridge) CancelReplay() {
+	b.replays.mu.Lock()
+	if b.replays.job != nil {
+		b.replays.job.read = true
+		b.replays.cancelled.Store(true)
+	}
+	b.replays.mu.Unlock()
+	b.do(context.Background(), func(r *runner) { r.dropReplay() })
+	b.nudge()
+}
+
+// dropReplay lets go of what a cancelled replay has in line before gates, or waits
+// for another attempt. What stands behind others goes when its turn comes.
+func (r *runner) dropReplay() {
+	var dropped []*task
+	keep := func(tasks []*task) []*task {
+		var kept []*task
+		for _, t := range tasks {
+			if t.replay > 0 {
+				dropped = append(dropped, t)
+			} else {
+				kept = append(kept, t)
+			}
+		}
+		return kept
+	}
+	r.ready, r.delayed = keep(r.ready), delayed(keep(r.delayed))
+	heap.Init(&r.delayed)
+	for _, g := range r.gates {
+		g.line = keep(g.line)
+	}
+	for _, t := range dropped {
+		r.finish(t)
+		r.replayed(result{t: t, failure: errCancelled})
+	}
+}
+
+// fillReplay takes as many events of the running replay as its share of the
+// window allows.
+func (r *runner) fillReplay() error {
+	rs := &r.b.replays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	job := rs.job
+	if job == nil {
+		return nil
+	}
+	share := max(r.b.o.MaxInFlight/4, 1)
+	if !job.read && job.waiting < share {
+		exhausted, looked := true, 0
+		for p, err := range r.b.journal.AllPublished(job.cursor) {
+			if err != nil {
+				return err
+			}
+			if p.Seq >= job.end {
+				break
+			}
+			if looked++; job.waiting >= share || looked > maxLook {
+				exhausted = false
+				break
+			}
+			job.cursor = p.Seq + 1
+			record, err := publishedRecord(p)
+			if err != nil {
+				return err
+			}
+			if p.StreamSeq != 0 && job.filter.matches(&record) {
+				number, err := job.numberFor(r.b.journal, record.Source+":"+record.ID)
+				if err != nil {
+					return err
+				}
+				job.waiting++
+				r.enter(&task{seq: p.Seq, replay: number}, &Event{Source: record.Source, Type: record.Type, Entities: record.Entities})
+			}
+		}
+		job.read = exhausted
+		if looked > maxLook {
+			r.b.nudge() // there was much that does not fit: go on looking
+		}
+	}
+	r.endReplay()
+	return nil
+}
+
+// forgetReplay takes back what the running replay has in line; it reads that again.
+func (r *runner) forgetReplay() {
+	rs := &r.b.replays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.job == nil || rs.job.waiting == 0 {
+		return
+	}
+	for _, line := range r.lanes.lines {
+		for _, t := range line {
+			if t.replay > 0 {
+				rs.job.cursor = min(rs.job.cursor, t.seq)
+			}
+		}
+	}
+	rs.job.waiting, rs.job.read, rs.job.ids = 0, rs.cancelled.Load(), nil
+}
+
+// replayed counts the end of one event of the running replay.
+func (r *runner) replayed(res result) {
+	rs := &r.b.replays
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.job.waiting--
+	switch {
+	case res.failure == nil:
+		rs.last.Published++
+	case res.failure == errCancelled, errors.Is(res.failure, journal.ErrNotFound):
+		rs.last.Skipped++
+	default:
+		rs.last.Failed++
+		rs.last.Reason = res.failure.Error()
+	}
+	r.endReplay()
+}
+
+// endReplay ends the running replay when nothing of it is left. rs.mu is held.
+func (r *runner) endReplay() {
+	rs := &r.b.replays
+	if rs.job == nil || !rs.job.read || rs.job.waiting > 0 {
+		return
+	}
+	now := time.Now().UTC()
+	rs.job, rs.last.Running, rs.last.Ended = nil, false, &now
+	if rs.last.Matched > 0 && rs.last.Published == rs.last.Matched {
+		r.b.notices.clear("stream")
+	}
+	if rs.last.Failed > 0 {
+		r.b.o.Log.Warn("replay ended with failures", zap.Any("replay", *rs.last))
+		return
+	}
+	r.b.o.Log.Info("replay ended", zap.Any("replay", *rs.last))
+}
