@@ -1,0 +1,145 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+)
+
+var (
+	errNoPath       = &refusal{code: http.StatusNotFound, reason: NotFound, text: "unknown path"}
+	errNoSource     = &refusal{code: http.StatusNotFound, reason: NotFound, text: "unknown source"}
+	errMethod       = &refusal{code: http.StatusMethodNotAllowed, reason: WrongMethod, text: "method not allowed"}
+	errAddress      = &refusal{code: http.StatusForbidden, reason: BadAddress, text: "address not allowed"}
+	errInFlight     = &refusal{code: http.StatusServiceUnavailable, reason: TooManyInFlight, text: "too many requests in flight", retryAfter: 1}
+	errBodyMemory   = &refusal{code: http.StatusServiceUnavailable, reason: NoBodyMemory, text: "too many large requests in flight", retryAfter: 1, closes: true}
+	errBodyTooLarge = &refusal{code: http.StatusRequestEntityTooLarge, reason: BodyTooLarge, text: "body too large", closes: true}
+	errBodyCutShort = &refusal{code: http.StatusBadRequest, reason: BodyIncomplete, text: "body incomplete", closes: true}
+	errDraining     = &refusal{code: http.StatusServiceUnavailable, reason: Stopping, text: "shutting down", retryAfter: 5, closes: true}
+	errPanic        = &refusal{code: http.StatusServiceUnavailable, reason: Panicked, text: "not accepted", retryAfter: 5, closes: true}
+)
+
+// unreadable is the answer to an error of bodies.read.
+func unreadable(err error) *refusal {
+	switch {
+	case errors.Is(err, errTooLarge):
+		return errBodyTooLarge
+	case errors.Is(err, errNoMemory):
+		return errBodyMemory
+	}
+	return errBodyCutShort
+}
+
+// taken is the JSON of a 2xx.
+type taken struct {
+	Status string `json:"status"`
+	ID     string `json:"id"`
+}
+
+type refused struct {
+	Error string `json:"error"`
+}
+
+func (s *Server) answer(c echo.Context, code int, v any) error {
+	if s.draining.Load() {
+		// Also where the request itself was in time: the next one on this
+		// connection would not be.
+		c.Response().Header().Set(echo.HeaderConnection, "close")
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return c.Blob(code, echo.MIMEApplicationJSON, text)
+}
+
+// refuse is the error handler of Echo, whose own does not unwrap and knows 500.
+// An error after the answer has begun is the client's going away.
+func (s *Server) refuse(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	var r *refusal
+	var routing *echo.HTTPError
+	switch {
+	case errors.As(err, &r):
+	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
+		r = errNoPath
+	default:
+		r = notTaken(err)
+	}
+	s.countersOf(c).rejected[r.reason].Inc()
+	if entry := s.log.Check(zap.DebugLevel, "request refused"); entry != nil {
+		entry.Write(zap.String("path", c.Request().URL.Path), zap.String("address", c.RealIP()),
+			zap.Int("code", r.code), zap.String("reason", string(r.reason)), zap.String("detail", r.detail))
+	}
+	h := c.Response().Header()
+	if r.retryAfter > 0 {
+		h.Set(echo.HeaderRetryAfter, strconv.Itoa(r.retryAfter))
+	}
+	if r.challenge != "" {
+		h.Set(echo.HeaderWWWAuthenticate, r.challenge)
+	}
+	if r.closes {
+		h.Set(echo.HeaderConnection, "close")
+	}
+	if err := s.answer(c, r.code, refused{r.text}); err != nil {
+		s.log.Debug("answer not written", zap.Error(err))
+	}
+}
+
+// observe is outermost: it sees every answer, and makes one of a panic.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := s.guard(next, c); err != nil {
+			s.refuse(err, c)
+		}
+		s.countersOf(c).requests[c.Response().Status].Inc()
+		return nil
+	}
+}
+
+func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic while taking a request", zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return next(c)
+}
+
+// refuseWhileDraining stands before the router.
+func (s *Server) refuseWhileDraining(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if !s.draining.Load() {
+			return next(c)
+		}
+		s.waitAtDoor(c.Request().Context())
+		return errDraining
+	}
+}
+
+// gateOf returns the gate of the request's source, or nil. It reads the path as
+// Echo's router does, so that it also serves where a request has not been routed.
+func (s *Server) gateOf(c echo.Context) *gate {
+	name, ok := strings.CutPrefix(echo.GetPath(c.Request()), "/webhooks/")
+	if !ok {
+		return nil
+	}
+	return s.gates[name]
+}
+
+func (s *Server) countersOf(c echo.Context) *counters {
+	if g := s.gateOf(c); g != nil {
+		return g.counters
+	}
+	return s.other
+}

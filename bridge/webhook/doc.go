@@ -1,0 +1,59 @@
+// Package webhook is the public door of persat-bridge: it takes the requests of
+// a sender, and is the one place that answers 2xx.
+//
+// # The promise
+//
+// A 2xx is written after Acceptor.Accept has returned without an error, and
+// never otherwise: not while starting, draining or failing, not after a panic.
+// Every other answer asks the sender to come back. So an event can be asked for
+// too often, but not be lost between the sender and the journal.
+//
+// What can still happen: the sender gives up waiting (15 s) or the connection
+// breaks after Accept and before the answer. The event is kept, the sender does
+// not know, comes back with the same delivery id, and hears "duplicate". Without
+// signature headers there is no such id (auth basic, header and none), and
+// that repeat is a second event.
+//
+// # The answers
+//
+// Every answer is JSON, {"status":…,"id":…} or {"error":…}. In the order in
+// which a request meets them:
+//
+//	503  draining: before any routing, so that nobody hears 404 from a bridge that stops
+//	404  unknown path or source; a path matches exactly or not at all, nothing redirects
+//	405  another method than POST
+//	403  the address is not in the source's allow_cidrs
+//	429  over the source's rate limit
+//	503  too many requests in flight, or too much memory held by large bodies
+//	413  body too large, declared or counted while it arrives
+//	400  the body ended early
+//	400  signature headers missing or malformed
+//	401  signature or credentials wrong, or the timestamp outside the tolerance
+//	503  Accept did not take it; also a panic, because 500 would tell the sender no more
+//	202  accepted, or quarantined as a dead letter
+//	200  duplicate
+//
+// 403 has no row in the sender's contract; the sender retries it like the others.
+// Never 410 and never a webhook-delivery header: to a Svix sender these mean "stop
+// for ever", and no state of this host justifies that.
+//
+// # The signature
+//
+// The check of the Standard Webhooks signature is this package's own, some
+// eighty lines over crypto/hmac (signature.go). The svix and standard-webhooks
+// libraries fix the tolerance at five minutes, know one secret at a time, read
+// the first of a repeated header, and tell a stale request from a forged one by
+// looking at the clock first. Here the tolerance is configurable, all secrets of
+// a rotation are tried, a header given twice is malformed, and only a request
+// that is signed well can be stale: so a wrong clock is never mistaken for a
+// wrong secret. The tests hold it against both libraries, in both directions.
+//
+// The signature covers the bytes as they arrived. Nothing is decompressed:
+// what a Content-Encoding hides is authentic but not JSON, and is quarantined.
+//
+// # What a stranger can hold
+//
+// Requests in flight are counted, bodies are read into buffers that grow with
+// what has arrived and not with what was announced, large ones share a bounded
+// amount of memory, and a client that sends slowly is cut after 15 s.
+package webhook

@@ -1,0 +1,157 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+)
+
+// receive takes one delivery. Each check is cheaper than the one after it, and
+// nothing of the body is read before those that can do without it.
+func (s *Server) receive(c echo.Context) error {
+	start := time.Now()
+	r := c.Request()
+	g := s.gateOf(c)
+	if g == nil {
+		return errNoSource
+	}
+	if len(g.allow) > 0 && !g.allows(c.RealIP()) {
+		return errAddress
+	}
+	if g.limiter != nil && !g.limiter.Allow() {
+		return &refusal{code: http.StatusTooManyRequests, reason: OverRate, text: "too many requests", retryAfter: g.secondsToNext()}
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		return errInFlight
+	}
+	if r.ContentLength > s.bodies.limit {
+		return errBodyTooLarge
+	}
+	incoming := r.Body
+	if r.ContentLength < 0 {
+		// bodies.read would stop by itself. This tells net/http that it did, so
+		// that it lets the client read the answer before the connection closes.
+		incoming = http.MaxBytesReader(c.Response().Writer, incoming, s.bodies.limit)
+	}
+	b, err := s.bodies.read(incoming, r.ContentLength)
+	defer s.bodies.release(b)
+	if err != nil {
+		return unreadable(err)
+	}
+	now := time.Now()
+	v := g.authenticator().check(r, b.bytes, now)
+	g.diagnosis.note(v, r, now)
+	if !v.OK() {
+		refused := unauthenticated(v)
+		if g.kind == AuthBasic {
+			refused.challenge = `Basic realm="persat-bridge"`
+		}
+		return refused
+	}
+
+	d := delivery(g.name, v, r.Header, b.bytes)
+	// The sender's going away must not undo half of what is being written, nor
+	// make a 2xx out of it: Accept ends by itself or at its timeout.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.answerTimeout)
+	ctx, endTrace := s.trace(ctx, &d, start)
+	outcome, err := s.acceptor.Accept(ctx, d)
+	cancel()
+	if err != nil {
+		b.bytes = nil // somebody may still be reading them: not for the next request
+		refused := notTaken(err)
+		endTrace(refused.code, string(refused.reason))
+		return refused
+	}
+	code := http.StatusAccepted
+	switch outcome {
+	case bridge.Accepted, bridge.Quarantined:
+	case bridge.Duplicate:
+		code = http.StatusOK
+	default:
+		return notTaken(fmt.Errorf("accept %s: outcome %d is none", d.ID, outcome))
+	}
+	endTrace(code, outcome.String())
+	err = s.answer(c, code, taken{Status: outcome.String(), ID: d.ID})
+	g.counters.duration.Observe(time.Since(start).Seconds())
+	return err
+}
+
+// delivery is all that goes on from a request. No header passes but those named here.
+func delivery(source string, v Verdict, h http.Header, body []byte) bridge.Delivery {
+	d := bridge.Delivery{Source: source, ID: v.ID, Body: body, Traceparent: traceparent(h)}
+	if d.ID == "" {
+		if d.ID = senderID(h); d.ID == "" {
+			d.ID, d.Anonymous = ulid.Make().String(), true
+		}
+	}
+	envelope, err := persat.ReadEnvelope(body)
+	if err != nil {
+		d.Unusable = err.Error()
+		return d
+	}
+	d.Type, d.Entities = envelope.Type, envelope.Entities
+	return d
+}
+
+// senderID is the delivery id of a request that did not have to be signed: a
+// sender that gives one repeats it, so that its repeats can be known for what they are.
+func senderID(h http.Header) string {
+	for _, f := range families {
+		if ids := h[f.id]; len(ids) == 1 && wellFormedID(ids[0]) {
+			return ids[0]
+		}
+	}
+	return ""
+}
+
+// traceparent returns the W3C trace context of version 00, or nothing: it goes
+// into a NATS header, so its form is checked to the letter.
+func traceparent(h http.Header) string {
+	values := h["Traceparent"]
+	if len(values) != 1 || len(values[0]) != 55 {
+		return ""
+	}
+	v := values[0]
+	ids := [2]bool{} // trace id and parent id are not all zeros
+	for i := range len(v) {
+		c := v[i]
+		switch {
+		case i == 2 || i == 35 || i == 52:
+			if c != '-' {
+				return ""
+			}
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
+			return ""
+		case i < 2 && c != '0':
+			return ""
+		case c != '0' && i > 2 && i < 35:
+			ids[0] = true
+		case c != '0' && i > 35 && i < 52:
+			ids[1] = true
+		}
+	}
+	if !ids[0] || !ids[1] {
+		return ""
+	}
+	return v
+}
+
+// refuseMethod answers everything but POST. Which methods a path has is nobody's
+// business while the path itself is unknown.
+func (s *Server) refuseMethod(c echo.Context) error {
+	if s.gateOf(c) == nil {
+		return errNoSource
+	}
+	c.Response().Header().Set(echo.HeaderAllow, http.MethodPost)
+	return errMethod
+}

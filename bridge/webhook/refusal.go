@@ -1,0 +1,104 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// Reason says in one word why a request was not taken. It is the reason label of
+// persat_bridge_rejected_total, so the list is closed.
+type Reason string
+
+const (
+	MissingSignature   Reason = "missing_signature"
+	MalformedSignature Reason = "malformed_signature"
+	WrongSignature     Reason = "wrong_signature"
+	// BadTimestamp: signed well, but too long ago or in the future.
+	BadTimestamp       Reason = "timestamp"
+	MissingCredentials Reason = "missing_credentials"
+	WrongCredentials   Reason = "credentials"
+	BadAddress         Reason = "address"
+	OverRate           Reason = "rate_limit"
+	TooManyInFlight    Reason = "in_flight"
+	// NoBodyMemory: large bodies hold all the memory that they may.
+	NoBodyMemory   Reason = "body_memory"
+	BodyTooLarge   Reason = "too_large"
+	BodyIncomplete Reason = "incomplete_body"
+	JournalFull    Reason = "journal_full"
+	JournalFailed  Reason = "journal_failed"
+	// Stopping: this server drains, or the bridge behind it does.
+	Stopping Reason = "stopping"
+	// NotAccepted: Accept did not take it in time, or for another reason.
+	NotAccepted Reason = "not_accepted"
+	Panicked    Reason = "panic"
+	NotFound    Reason = "not_found"
+	WrongMethod Reason = "method"
+)
+
+var reasons = []Reason{
+	MissingSignature, MalformedSignature, WrongSignature, BadTimestamp, MissingCredentials, WrongCredentials,
+	BadAddress, OverRate, TooManyInFlight, NoBodyMemory, BodyTooLarge, BodyIncomplete,
+	JournalFull, JournalFailed, Stopping, NotAccepted, Panicked, NotFound, WrongMethod,
+}
+
+// refusal is every answer that is not a 2xx. It is an error inside the handlers
+// and becomes a response in one place, Server.refuse.
+type refusal struct {
+	code   int
+	reason Reason
+	// text goes to the sender, whose portal shows it to people: short, and
+	// nothing internal.
+	text string
+	// retryAfter in seconds, or 0 for none.
+	retryAfter int
+	// closes the connection: what is left of the body is not worth reading.
+	closes bool
+	// challenge is the WWW-Authenticate header of a 401.
+	challenge string
+	// detail is for the log of this host, never for the sender.
+	detail string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// notTaken is the answer to an error of Accept.
+func notTaken(err error) *refusal {
+	r := &refusal{code: http.StatusServiceUnavailable, retryAfter: 5, detail: err.Error()}
+	switch {
+	case errors.Is(err, bridge.ErrFull):
+		// Room comes back at the pace of an operator or of NATS.
+		r.reason, r.text, r.retryAfter = JournalFull, "no room for events at the moment", 30
+	case errors.Is(err, bridge.ErrStopping):
+		r.reason, r.text = Stopping, "shutting down"
+	case errors.Is(err, bridge.ErrFailed):
+		r.reason, r.text = JournalFailed, "events cannot be kept at the moment"
+	case errors.Is(err, context.DeadlineExceeded):
+		r.reason, r.text = NotAccepted, "not accepted in time"
+	default:
+		r.reason, r.text = NotAccepted, "not accepted"
+	}
+	return r
+}
+
+// unauthenticated is the answer to a verdict that is not OK.
+func unauthenticated(v Verdict) *refusal {
+	r := &refusal{code: http.StatusUnauthorized, reason: v.Reason, detail: v.Detail}
+	switch v.Reason {
+	case MissingSignature:
+		r.code, r.text = http.StatusBadRequest, "signature headers missing"
+	case MalformedSignature:
+		r.code, r.text = http.StatusBadRequest, "signature headers malformed"
+	case BadTimestamp:
+		r.text = "timestamp outside the tolerance"
+	case MissingCredentials:
+		r.text = "credentials missing"
+	case WrongCredentials:
+		r.text = "credentials wrong"
+	default:
+		r.text = "signature wrong"
+	}
+	return r
+}

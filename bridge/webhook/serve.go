@@ -1,0 +1,197 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// timeouts are how long a client may take, and how long the end may.
+type timeouts struct {
+	header, read, idle time.Duration
+	// recent is how long after its last request a connection counts as in use,
+	// and the longest that Serve waits for those that are.
+	recent time.Duration
+	// quiet without a new connection ends the closing of the door, doorAtMost
+	// ends it anyway.
+	quiet, doorAtMost time.Duration
+}
+
+var defaultTimeouts = timeouts{
+	header:     5 * time.Second,
+	read:       15 * time.Second, // the sender gives up then
+	idle:       75 * time.Second, // longer than the 60 s of common load balancers, so that they close first
+	recent:     2 * time.Second,
+	quiet:      50 * time.Millisecond,
+	doorAtMost: 500 * time.Millisecond,
+}
+
+// Serve answers on l, with TLS when tlsConfig is not nil, until ctx is done or
+// l fails. Then it drains, and returns when no request is under way or the
+// shutdown timeout has passed. It closes l. nil means that all ended well.
+//
+// A client should hear 503 and never a reset. HTTP/1.1 has no way to take back
+// a kept-alive connection: when the server closes it just as the next request
+// leaves the client, that request is lost, and the client cannot know whether it
+// was read. Hence the end in four steps:
+//
+//  1. Every request hears 503 with "Connection: close"; those under way finish,
+//     and their answers say "close" too. So each connection in use ends in an
+//     answer. This goes on until those that were open when the draining began,
+//     and used within two seconds, are gone; two seconds at most.
+//  2. The door closes: new requests wait. A client that would come back at once
+//     on a new connection is waiting for its answer instead, and soon none is
+//     left in the kernel's queue, where closing the listener would reset it.
+//  3. The listener closes, and the door opens: those that waited hear their 503,
+//     and who comes now is refused by the kernel.
+//  4. http.Server.Shutdown closes connections that nobody has used for seconds,
+//     and waits for requests that are still being accepted.
+//
+// What stays is the request that leaves its client after seconds of silence
+// in the very moment of step 4. The sender repeats it.
+func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
+	log, err := zap.NewStdLogAt(s.log, zap.DebugLevel)
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	}
+	conns := &connections{seen: make(map[net.Conn]*connection)}
+	hs := &http.Server{
+		Handler:           s.echo,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: s.timeouts.header,
+		ReadTimeout:       s.timeouts.read,
+		// It counts from the headers on: the body, Accept and the answer.
+		WriteTimeout:   s.timeouts.read + s.answerTimeout + 5*time.Second,
+		IdleTimeout:    s.timeouts.idle,
+		MaxHeaderBytes: 32 << 10,
+		ConnState:      conns.track,
+		ErrorLog:       log,
+		// net/http would answer OPTIONS * with 200 before any handler.
+		DisableGeneralOptionsHandler: true,
+	}
+	served := make(chan error, 1)
+	go func() {
+		if tlsConfig != nil {
+			served <- hs.ServeTLS(l, "", "")
+		} else {
+			served <- hs.Serve(l)
+		}
+	}()
+
+	var failed error
+	select {
+	case <-ctx.Done():
+	case err := <-served:
+		failed = fmt.Errorf("serve %s: %w", l.Addr(), err)
+		served <- err
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdownTimeout)
+	defer cancel()
+	s.Drain()
+	conns.waitForUsed(bound, time.Now(), s.timeouts.recent)
+
+	door := make(chan struct{})
+	s.door.Store(&door)
+	conns.waitForQuiet(bound, s.timeouts.quiet, s.timeouts.doorAtMost)
+	l.Close() // hs.Serve returns its error
+	<-served
+	s.door.Store(nil)
+	close(door)
+
+	if err := hs.Shutdown(bound); err != nil {
+		hs.Close()
+		return errors.Join(failed, fmt.Errorf("shut down %s: requests were still under way: %w", l.Addr(), err))
+	}
+	return failed
+}
+
+// waitAtDoor returns when the door is open, or the client gone.
+func (s *Server) waitAtDoor(ctx context.Context) {
+	if door := s.door.Load(); door != nil {
+		select {
+		case <-*door:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// connections knows of each open connection when it was opened and last used.
+// http.Server knows too, but does not tell.
+type connections struct {
+	mu     sync.Mutex
+	seen   map[net.Conn]*connection
+	newest time.Time
+}
+
+type connection struct {
+	opened, used time.Time
+	active       bool
+}
+
+// track is the server's ConnState hook.
+func (cs *connections) track(c net.Conn, state http.ConnState) {
+	now := time.Now()
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		cs.seen[c] = &connection{opened: now, used: now}
+		cs.newest = now
+	case http.StateActive, http.StateIdle:
+		if conn := cs.seen[c]; conn != nil {
+			conn.used, conn.active = now, state == http.StateActive
+		}
+	default:
+		delete(cs.seen, c)
+	}
+}
+
+// inUse counts connections opened before begin that serve a request or did so
+// within recent.
+func (cs *connections) inUse(begin time.Time, recent time.Duration) int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	n := 0
+	for _, c := range cs.seen {
+		if !c.opened.After(begin) && (c.active || time.Since(c.used) < recent) {
+			n++
+		}
+	}
+	return n
+}
+
+func (cs *connections) waitForUsed(ctx context.Context, begin time.Time, recent time.Duration) {
+	poll(ctx, recent, func() bool { return cs.inUse(begin, recent) == 0 })
+}
+
+// waitForQuiet returns when no connection has been opened for a while.
+func (cs *connections) waitForQuiet(ctx context.Context, quiet, atMost time.Duration) {
+	begin := time.Now()
+	poll(ctx, atMost, func() bool {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		return time.Since(begin) >= quiet && time.Since(cs.newest) >= quiet
+	})
+}
+
+// poll asks often: what it waits for is a moment, once in the life of a process.
+func poll(ctx context.Context, atMost time.Duration, done func() bool) {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

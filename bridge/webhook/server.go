@@ -1,0 +1,224 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// Acceptor makes a delivery durable.
+type Acceptor interface {
+	// Accept returns a nil error only once d is on disk, fsynced, or was so
+	// before; the outcome says which. It is called by many requests at once,
+	// and does not keep d.Body after it has returned without an error. After one
+	// nothing is promised, d.Body may still be read, and the sender comes back:
+	// Accept need not try twice.
+	Accept(ctx context.Context, d bridge.Delivery) (bridge.Outcome, error)
+}
+
+// Options configure a Server.
+type Options struct {
+	// Sources is who may send. At least one.
+	Sources []Source
+	// MaxBodyBytes bounds one body. 0 means 4 MiB.
+	MaxBodyBytes int64
+	// MaxInFlight bounds the requests of all sources that are being read or
+	// accepted. 0 means 1024.
+	MaxInFlight int
+	// TrustedProxies are the peers whose X-Forwarded-For is believed, hop by
+	// hop. Nobody is trusted for being on a private or loopback address.
+	TrustedProxies []netip.Prefix
+	// AnswerTimeout bounds Accept. 0 means 10 s: the sender gives up at 15 s.
+	AnswerTimeout time.Duration
+	// ShutdownTimeout bounds the end of Serve. 0 means 20 s.
+	ShutdownTimeout time.Duration
+	// Log is where transitions go. nil is silent.
+	Log *zap.Logger
+	// Registerer takes the metrics. nil keeps them unseen.
+	Registerer prometheus.Registerer
+	// Tracer makes a span of each authentic request. nil makes none.
+	Tracer trace.Tracer
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxBodyBytes == 0 {
+		o.MaxBodyBytes = 4 << 20
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 1024
+	}
+	if o.AnswerTimeout == 0 {
+		o.AnswerTimeout = 10 * time.Second
+	}
+	if o.ShutdownTimeout == 0 {
+		o.ShutdownTimeout = 20 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Registerer == nil {
+		o.Registerer = prometheus.NewRegistry()
+	}
+	return o
+}
+
+func (o Options) validate() error {
+	var errs []error
+	if len(o.Sources) == 0 {
+		errs = append(errs, errors.New("no source: nobody could send"))
+	}
+	seen := make(map[string]bool)
+	for _, s := range o.Sources {
+		if err := s.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", s.Name, err))
+		}
+		if seen[s.Name] {
+			errs = append(errs, fmt.Errorf("source %s: is there twice", s.Name))
+		}
+		seen[s.Name] = true
+	}
+	for name, n := range map[string]int64{
+		"max body bytes":   o.MaxBodyBytes,
+		"max in flight":    int64(o.MaxInFlight),
+		"answer timeout":   int64(o.AnswerTimeout),
+		"shutdown timeout": int64(o.ShutdownTimeout),
+	} {
+		if n < 0 {
+			errs = append(errs, fmt.Errorf("%s is negative", name))
+		}
+	}
+	return errors.Join(append(errs, validatePrefixes(o.TrustedProxies)...)...)
+}
+
+// Server answers the requests of its sources.
+type Server struct {
+	acceptor Acceptor
+	gates    map[string]*gate
+	other    *counters // of what no gate counts
+	bodies   *bodies
+	slots    chan struct{} // one in it for each request in flight
+	echo     *echo.Echo
+	log      *zap.Logger
+	tracer   trace.Tracer // nil: no traces
+
+	answerTimeout   time.Duration
+	shutdownTimeout time.Duration
+	timeouts        timeouts
+
+	draining atomic.Bool
+	// door, while it is there, is closed when requests may go on. See Serve.
+	door atomic.Pointer[chan struct{}]
+}
+
+// New returns a server that is not listening yet. Its errors name every mistake
+// in o at once, and no secret.
+func New(o Options, a Acceptor) (*Server, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		acceptor:        a,
+		gates:           make(map[string]*gate, len(o.Sources)),
+		other:           m.source(otherSource),
+		bodies:          newBodies(o.MaxBodyBytes),
+		slots:           make(chan struct{}, o.MaxInFlight),
+		log:             o.Log,
+		tracer:          o.Tracer,
+		answerTimeout:   o.AnswerTimeout,
+		shutdownTimeout: o.ShutdownTimeout,
+		timeouts:        defaultTimeouts,
+	}
+	var errs []error
+	for _, source := range o.Sources {
+		g, err := newGate(source, m, o.Log)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", source.Name, err))
+		}
+		s.gates[source.Name] = g
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s.echo = s.routes(o.TrustedProxies)
+	return s, nil
+}
+
+func (s *Server) routes(proxies []netip.Prefix) *echo.Echo {
+	e := echo.New()
+	e.HTTPErrorHandler = s.refuse
+	e.IPExtractor = clientAddress(proxies)
+	e.Pre(s.observe, s.refuseWhileDraining)
+	e.POST("/webhooks/:source", s.receive)
+	// In Echo this handler takes every other method on the path, OPTIONS too,
+	// which Echo would answer 204 by itself.
+	e.RouteNotFound("/webhooks/:source", s.refuseMethod)
+	return e
+}
+
+// clientAddress returns Echo's reading of who sent a request, with its habit of
+// trusting private networks switched off.
+func clientAddress(proxies []netip.Prefix) echo.IPExtractor {
+	if len(proxies) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, p := range proxies {
+		p = p.Masked()
+		trust = append(trust, echo.TrustIPRange(&net.IPNet{
+			IP:   p.Addr().AsSlice(),
+			Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+		}))
+	}
+	return echo.ExtractIPFromXFFHeader(trust...)
+}
+
+// Handler returns what Serve serves, for a listener of one's own.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// SetSecrets replaces the secrets of the named sources; the others keep theirs.
+// Each request is judged by the old or by the new ones. After an error nothing
+// has changed.
+func (s *Server) SetSecrets(secrets map[string][]string) error {
+	fresh := make(map[*gate]authenticator, len(secrets))
+	var errs []error
+	for name, list := range secrets {
+		g, ok := s.gates[name]
+		if !ok {
+			errs = append(errs, fmt.Errorf("source %s: is not configured", name))
+			continue
+		}
+		a, err := newAuthenticator(g.kind, list, g.tolerance)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("source %s: %w", name, err))
+		}
+		fresh[g] = a
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for g, a := range fresh {
+		g.auth.Store(&a)
+	}
+	return nil
+}
+
+// Drain makes every new request hear 503 from now on. Requests under way
+// finish. There is no way back: it is called when this process is going to end.
+func (s *Server) Drain() { s.draining.Store(true) }

@@ -1,0 +1,216 @@
+package webhook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Keys are the decoded secrets of a source: more than one while rotating.
+type Keys [][]byte
+
+// ParseSecrets decodes secrets as Svix shows them, base64 with or without
+// "whsec_" in front. Its errors name a secret by its position, never by value.
+func ParseSecrets(secrets []string) (Keys, error) {
+	var keys Keys
+	var errs []error
+	for i, secret := range secrets {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+		switch {
+		case err != nil:
+			// The decoder's own words quote nothing, but say where it stumbled.
+			errs = append(errs, fmt.Errorf("secret %d is not base64 with or without whsec_ in front: copy it whole", i+1))
+		case len(key) == 0:
+			errs = append(errs, fmt.Errorf("secret %d is empty", i+1))
+		default:
+			keys = append(keys, key)
+		}
+	}
+	return keys, errors.Join(errs...)
+}
+
+// Verdict is what a look at a request's signature or credentials found.
+type Verdict struct {
+	// Reason is why it does not verify, or empty when it does.
+	Reason Reason
+	// Detail tells an operator more. It quotes neither signature nor secret.
+	Detail string
+	// Headers is "svix" or "webhook", the family of signature headers found.
+	Headers string
+	// ID and At are the delivery id and the time of this attempt, as far as
+	// they could be read.
+	ID string
+	At time.Time
+}
+
+// OK says that the request is the sender's.
+func (v Verdict) OK() bool { return v.Reason == "" }
+
+// families lists the two spellings of the same three headers, in the order of
+// preference. They are never mixed: a sender sets one whole set or the other.
+var families = [...]struct{ name, id, timestamp, signature string }{
+	{"svix", "Svix-Id", "Svix-Timestamp", "Svix-Signature"},
+	{"webhook", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature"},
+}
+
+// Verify judges the signature headers h over body. The timestamp is looked at
+// last: what it says counts only once it is known who said it.
+func (k Keys) Verify(h http.Header, body []byte, now time.Time, tolerance time.Duration) Verdict {
+	v, timestamp, signatures := readHeaders(h)
+	if !v.OK() {
+		return v
+	}
+	if !k.signed(v.ID, timestamp, body, signatures) {
+		v.Reason, v.Detail = WrongSignature, "no signature in the list fits any secret of the source"
+		return v
+	}
+	if offset := v.At.Sub(now); offset > tolerance || offset < -tolerance {
+		v.Reason, v.Detail = BadTimestamp, fmt.Sprintf("timestamp is %v from this host's clock", offset.Round(time.Second))
+	}
+	return v
+}
+
+// signed compares without an early exit, so that the time it takes says nothing
+// of which secret fits or how far. It compares the base64 text, as both libraries
+// do: the decoded bytes have more than one spelling.
+func (k Keys) signed(id, timestamp string, body []byte, signatures []string) bool {
+	head := make([]byte, 0, 384)
+	head = append(head, id...)
+	head = append(head, '.')
+	head = append(head, timestamp...)
+	head = append(head, '.')
+	var sum [sha256.Size]byte
+	var want [44]byte // base64 of a SHA-256
+	found := 0
+	for _, key := range k {
+		mac := hmac.New(sha256.New, key)
+		mac.Write(head)
+		mac.Write(body)
+		base64.StdEncoding.Encode(want[:], mac.Sum(sum[:0]))
+		for _, signature := range signatures {
+			found |= subtle.ConstantTimeCompare([]byte(signature), want[:])
+		}
+	}
+	return found == 1
+}
+
+// readHeaders picks the family and checks the form of its three headers.
+func readHeaders(h http.Header) (v Verdict, timestamp string, signatures []string) {
+	for _, f := range families {
+		ids, timestamps, lists := h[f.id], h[f.timestamp], h[f.signature]
+		if len(ids) == 0 || len(timestamps) == 0 || len(lists) == 0 {
+			continue
+		}
+		v.Headers = f.name
+		malformed := func(detail string) (Verdict, string, []string) {
+			v.Reason, v.Detail = MalformedSignature, detail
+			return v, "", nil
+		}
+		if len(ids) > 1 || len(timestamps) > 1 || len(lists) > 1 {
+			return malformed("a signature header is given twice")
+		}
+		if !wellFormedID(ids[0]) {
+			return malformed(f.name + "-id is not 1 to 256 visible ASCII characters")
+		}
+		v.ID = ids[0]
+		at, ok := parseTimestamp(timestamps[0])
+		if !ok {
+			return malformed(f.name + "-timestamp is not a number of seconds since 1970")
+		}
+		v.At = at
+		if signatures = usable(lists[0]); len(signatures) == 0 {
+			return malformed(f.name + "-signature holds no v1,<base64>")
+		}
+		return v, timestamps[0], signatures
+	}
+	return Verdict{Reason: MissingSignature, Detail: missingHeaders(h)}, "", nil
+}
+
+// missingHeaders tells a request without any signature header from one that has
+// lost a part of its set on the way.
+func missingHeaders(h http.Header) string {
+	for _, f := range families {
+		var absent []string
+		for _, name := range []string{f.id, f.timestamp, f.signature} {
+			if len(h[name]) == 0 {
+				absent = append(absent, strings.ToLower(name))
+			}
+		}
+		if len(absent) < 3 {
+			return "without " + strings.Join(absent, ", ")
+		}
+	}
+	return "without any signature header"
+}
+
+// usable returns the base64 texts of the v1 entries of a signature list. Other
+// versions are skipped: v1a is asymmetric, and a sender may add more.
+func usable(list string) []string {
+	var texts []string
+	for entry := range strings.SplitSeq(list, " ") {
+		text, ok := strings.CutPrefix(entry, "v1,")
+		if !ok || text == "" {
+			continue
+		}
+		if _, err := base64.StdEncoding.DecodeString(text); err == nil {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+func wellFormedID(id string) bool {
+	if len(id) == 0 || len(id) > 256 {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// parseTimestamp takes plain decimal digits: no sign, no space and no leading
+// zero, for which the libraries would sign another text than the header shows.
+func parseTimestamp(s string) (time.Time, bool) {
+	if len(s) == 0 || len(s) > 12 || s[0] == '0' && len(s) > 1 {
+		return time.Time{}, false
+	}
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return time.Time{}, false
+		}
+	}
+	seconds, err := strconv.ParseInt(s, 10, 64)
+	return time.Unix(seconds, 0), err == nil
+}
+
+// Sign returns the headers that the sender would set on an attempt made at the
+// given time. A header of one's own can be added to them.
+func Sign(secret, id string, at time.Time, body []byte) (http.Header, error) {
+	keys, err := ParseSecrets([]string{secret})
+	if err != nil {
+		return nil, fmt.Errorf("sign %s: %w", id, err)
+	}
+	if !wellFormedID(id) {
+		return nil, errors.New("sign: the id is not 1 to 256 visible ASCII characters")
+	}
+	timestamp := strconv.FormatInt(at.Unix(), 10)
+	mac := hmac.New(sha256.New, keys[0])
+	fmt.Fprintf(mac, "%s.%s.", id, timestamp)
+	mac.Write(body)
+	f := families[0]
+	return http.Header{
+		f.id:        {id},
+		f.timestamp: {timestamp},
+		f.signature: {"v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))},
+	}, nil
+}
