@@ -1,0 +1,296 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// The answers of the API; the rest are types of package bridge.
+type (
+	// EventPage is a page of events, the newest first. Before, when not 0, asks
+	// for the next page.
+	EventPage struct {
+		Events []bridge.Record `json:"events"`
+		Before uint64          `json:"before,omitempty"`
+	}
+	// DeadPage is the first dead letters that fit, the oldest first, and how many
+	// fit in all.
+	DeadPage struct {
+		Total int             `json:"total"`
+		Dead  []bridge.Record `json:"dead"`
+	}
+	// Changed says how many dead letters were changed, and how many were left
+	// because they cannot be published.
+	Changed struct {
+		Changed int `json:"changed"`
+		Refused int `json:"refused,omitempty"`
+	}
+	// ReplayAnswer is a replay that was started, or, in a dry run, only counted.
+	ReplayAnswer struct {
+		DryRun  bool           `json:"dry_run,omitempty"`
+		Matched int            `json:"matched"`
+		Replay  *bridge.Replay `json:"replay,omitempty"`
+	}
+	// StreamAnswer is the stream, or why it cannot be shown: that NATS is away is
+	// no failure of this API.
+	StreamAnswer struct {
+		Stream *bridge.StreamInfo `json:"stream,omitempty"`
+		Error  string             `json:"error,omitempty"`
+	}
+	// LogLevel is what the log writes: debug, info, warn or error.
+	LogLevel struct {
+		Level string `json:"level"`
+	}
+)
+
+const (
+	defaultLimit = 50
+	maxLimit     = 1000
+)
+
+// errNoFilter: a change of everything has to be asked for in so many words.
+var errNoFilter = echo.NewHTTPError(http.StatusBadRequest, "name ids or a filter, or say all=true")
+
+// filterOf reads the parameters id (several), source, type, entity, q (any of
+// these), state, reason, since and until. The times are RFC 3339, or a duration back from now.
+func filterOf(q url.Values) (bridge.Filter, error) {
+	f := bridge.Filter{
+		IDs: q["id"], Source: q.Get("source"), Type: q.Get("type"), Entity: q.Get("entity"),
+		Any: q.Get("q"), State: journal.State(q.Get("state")), Reason: q.Get("reason"),
+	}
+	switch f.State {
+	case "", journal.Pending, journal.Published, journal.Dead:
+	default:
+		return f, echo.NewHTTPError(http.StatusBadRequest, "state is pending, published or dead")
+	}
+	for name, t := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
+		text := q.Get(name)
+		if text == "" {
+			continue
+		}
+		var err error
+		if *t, err = ParseTime(text, time.Now()); err != nil {
+			return f, echo.NewHTTPError(http.StatusBadRequest, name+": "+err.Error())
+		}
+	}
+	return f, nil
+}
+
+// ParseTime reads a time as operators write it: RFC 3339, a day, or a duration
+// back from now.
+func ParseTime(text string, now time.Time) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return t, nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, text, time.Local); err == nil {
+		return t, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	return time.Time{}, errors.New("write it like 2026-01-31T15:04:05Z, 2026-01-31, or 90m for that long ago")
+}
+
+func limitOf(q url.Values) (int, error) {
+	text := q.Get("limit")
+	if text == "" {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, echo.NewHTTPError(http.StatusBadRequest, "limit is a number")
+	}
+	return min(n, maxLimit), nil
+}
+
+// listOf reads what a list is asked for: a filter, and how many at most.
+func listOf(q url.Values) (bridge.Filter, int, error) {
+	f, err := filterOf(q)
+	if err != nil {
+		return f, 0, err
+	}
+	limit, err := limitOf(q)
+	return f, limit, err
+}
+
+func (s *Server) events(c echo.Context) error {
+	q := c.QueryParams()
+	f, limit, err := listOf(q)
+	if err != nil {
+		return err
+	}
+	before := uint64(0)
+	if text := q.Get("before"); text != "" {
+		if before, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, "before is a record number")
+		}
+	}
+	events, more, err := s.bridge.Events(c.Request().Context(), f, before, limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, EventPage{events, more})
+}
+
+func (s *Server) event(c echo.Context) error {
+	record, err := strconv.ParseUint(c.Param("record"), 10, 64)
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, "a record is a number")
+	}
+	r, err := s.bridge.Event(record)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, r)
+}
+
+func (s *Server) deadLetters(c echo.Context) error {
+	q := c.QueryParams()
+	f, limit, err := listOf(q)
+	if err != nil {
+		return err
+	}
+	total, letters, err := s.bridge.DeadLetters(f, limit)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, DeadPage{total, letters})
+}
+
+// changeOf reads the filter of a change, which must not be empty by accident.
+func changeOf(c echo.Context) (bridge.Filter, error) {
+	q := c.QueryParams()
+	f, err := filterOf(q)
+	if err != nil {
+		return f, err
+	}
+	if q.Get("all") != "true" && len(f.IDs) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
+		return f, errNoFilter
+	}
+	return f, nil
+}
+
+func (s *Server) replayDead(c echo.Context) error {
+	f, err := changeOf(c)
+	if err != nil {
+		return err
+	}
+	n, refused, err := s.bridge.ReplayDead(c.Request().Context(), f)
+	s.logWrite(c, "dead letters replayed", zap.Int("events", n), zap.Int("refused", refused), zap.Error(err))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, Changed{n, refused})
+}
+
+func (s *Server) discardDead(c echo.Context) error {
+	f, err := changeOf(c)
+	if err != nil {
+		return err
+	}
+	n, err := s.bridge.DiscardDead(c.Request().Context(), f)
+	s.logWrite(c, "dead letters discarded", zap.Int("events", n), zap.Error(err))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, Changed{Changed: n})
+}
+
+func (s *Server) replayNow(c echo.Context) error {
+	replay := s.bridge.ReplayNow()
+	if replay == nil {
+		return echo.NewHTTPError(http.StatusNotFound, "there was no replay since the bridge started")
+	}
+	return c.JSON(http.StatusOK, replay)
+}
+
+func (s *Server) startReplay(c echo.Context) error {
+	f, err := changeOf(c)
+	if err != nil {
+		return err
+	}
+	if c.QueryParam("dry_run") == "true" {
+		n, err := s.bridge.CountReplay(c.Request().Context(), f)
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusOK, ReplayAnswer{DryRun: true, Matched: n})
+	}
+	replay, err := s.bridge.StartReplay(c.Request().Context(), f)
+	s.logWrite(c, "replay started", zap.Int("replay", replay.Number), zap.Int("events", replay.Matched), zap.Error(err))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusAccepted, ReplayAnswer{Matched: replay.Matched, Replay: &replay})
+}
+
+func (s *Server) cancelReplay(c echo.Context) error {
+	s.bridge.CancelReplay()
+	s.logWrite(c, "replay cancelled")
+	return c.NoContent(http.StatusNoContent)
+}
+
+// streamPatience bounds the look at the stream.
+const streamPatience = 3 * time.Second
+
+func (s *Server) stream(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), streamPatience)
+	defer cancel()
+	info, err := s.bridge.Stream(ctx)
+	if err != nil {
+		return c.JSON(http.StatusOK, StreamAnswer{Error: err.Error()})
+	}
+	return c.JSON(http.StatusOK, StreamAnswer{Stream: &info})
+}
+
+// pastHour answers the history, of which after= leaves out what the caller has.
+func (s *Server) pastHour(c echo.Context) error {
+	var after time.Time
+	if text := c.QueryParam("after"); text != "" {
+		var err error
+		if after, err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, "after is the time of a sample")
+		}
+	}
+	h := s.history.get(after)
+	h.Version = s.o.Version
+	return c.JSON(http.StatusOK, h)
+}
+
+func (s *Server) logLevel(c echo.Context) error {
+	return c.JSON(http.StatusOK, LogLevel{s.o.Level.String()})
+}
+
+func (s *Server) setLogLevel(c echo.Context) error {
+	var wanted LogLevel
+	if err := json.NewDecoder(http.MaxBytesReader(c.Response(), c.Request().Body, 1024)).Decode(&wanted); err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, `send {"level":"debug"}`)
+	}
+	level, err := zapcore.ParseLevel(wanted.Level)
+	if err != nil || level > zapcore.ErrorLevel {
+		return echo.NewHTTPError(http.StatusBadRequest, "level is debug, info, warn or error")
+	}
+	// At the higher of the two levels, and so in the log whichever way it goes.
+	before := s.o.Level.Level()
+	s.o.Level.SetLevel(level)
+	s.o.Log.Log(min(max(before, level, zapcore.InfoLevel), zapcore.ErrorLevel), "admin: log level changed",
+		zap.Stringer("before", before), zap.Stringer("now", level), zap.String("from", c.Request().RemoteAddr))
+	return s.logLevel(c)
+}
+
+// logWrite says who changed what.
+func (s *Server) logWrite(c echo.Context, what string, fields ...zap.Field) {
+	s.o.Log.Info("admin: "+what, append(fields, zap.String("from", c.Request().RemoteAddr), zap.String("filter", c.QueryString()))...)
+}

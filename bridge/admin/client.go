@@ -1,0 +1,139 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// Client talks to the admin listener of a running bridge.
+type Client struct {
+	// Address is host:port.
+	Address string
+	// Token is the admin token, or empty.
+	Token string
+}
+
+// Query says what a call is about; its fields are those of the API's parameters.
+type Query struct {
+	IDs          []string
+	Source, Type string
+	Reason       string
+	Since, Until string
+	All, DryRun  bool
+	Limit        int
+}
+
+func (q Query) values() url.Values {
+	v := url.Values{}
+	for _, id := range q.IDs {
+		v.Add("id", id)
+	}
+	for name, value := range map[string]string{"source": q.Source, "type": q.Type, "reason": q.Reason, "since": q.Since, "until": q.Until} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	for name, set := range map[string]bool{"all": q.All, "dry_run": q.DryRun} {
+		if set {
+			v.Set(name, "true")
+		}
+	}
+	if q.Limit > 0 {
+		v.Set("limit", fmt.Sprint(q.Limit))
+	}
+	return v
+}
+
+// Empty says that the query picks everything.
+func (q Query) Empty() bool {
+	return len(q.IDs) == 0 && q.Source == "" && q.Type == "" && q.Reason == "" && q.Since == "" && q.Until == ""
+}
+
+// Status asks for the state of the bridge.
+func (c *Client) Status(ctx context.Context) (s bridge.Status, err error) {
+	return s, c.call(ctx, http.MethodGet, "/api/status", nil, &s)
+}
+
+// Event asks for one record with its body.
+func (c *Client) Event(ctx context.Context, record uint64) (r bridge.Record, err error) {
+	return r, c.call(ctx, http.MethodGet, fmt.Sprintf("/api/events/%d", record), nil, &r)
+}
+
+// Dead lists dead letters.
+func (c *Client) Dead(ctx context.Context, q Query) (page DeadPage, err error) {
+	return page, c.call(ctx, http.MethodGet, "/api/dead", q.values(), &page)
+}
+
+// ReplayDead makes dead letters pending again.
+func (c *Client) ReplayDead(ctx context.Context, q Query) (n Changed, err error) {
+	return n, c.call(ctx, http.MethodPost, "/api/dead/replay", q.values(), &n)
+}
+
+// DiscardDead drops dead letters.
+func (c *Client) DiscardDead(ctx context.Context, q Query) (n Changed, err error) {
+	return n, c.call(ctx, http.MethodPost, "/api/dead/discard", q.values(), &n)
+}
+
+// StartReplay starts a replay, or counts what it would be.
+func (c *Client) StartReplay(ctx context.Context, q Query) (a ReplayAnswer, err error) {
+	return a, c.call(ctx, http.MethodPost, "/api/replay", q.values(), &a)
+}
+
+// Replay asks how far the replay is.
+func (c *Client) Replay(ctx context.Context) (r bridge.Replay, err error) {
+	return r, c.call(ctx, http.MethodGet, "/api/replay", nil, &r)
+}
+
+// CancelReplay ends the replay early.
+func (c *Client) CancelReplay(ctx context.Context) error {
+	return c.call(ctx, http.MethodDelete, "/api/replay", nil, nil)
+}
+
+func (c *Client) call(ctx context.Context, method, path string, q url.Values, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // a journal of millions is gone through
+	defer cancel()
+	address := url.URL{Scheme: "http", Host: c.Address, Path: path, RawQuery: q.Encode()}
+	request, err := http.NewRequestWithContext(ctx, method, address.String(), nil)
+	if err != nil {
+		return err
+	}
+	if c.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("no bridge answers at %s (admin.listen): is 'serve' running with this configuration? %w", c.Address, err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode/100 == 2 {
+		if into == nil {
+			return nil
+		}
+		if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+			return fmt.Errorf("%s %s: %w", method, path, err)
+		}
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(text, &refusal) != nil {
+		refusal.Error = strings.TrimSpace(string(text))
+	}
+	if response.StatusCode == http.StatusUnauthorized {
+		refusal.Error += "; set admin.token or admin.token_file as the running bridge has it"
+	}
+	return fmt.Errorf("the bridge answered %d: %s", response.StatusCode, refusal.Error)
+}

@@ -1,0 +1,16 @@
+// Package admin is the operators' HTTP: health, metrics and state, on a listener
+// of its own that is meant for loopback or a private network.
+//
+// /livez, /readyz (also /healthz) and /metrics are open to everyone who
+// reaches the listener: they tell nothing but numbers. All else shows or changes
+// events and asks for the token when there is one. Off loopback there has to be
+// one, or the listener does not start. A request that changes something and
+// comes from a page of another origin is refused, so that a page somewhere
+// cannot use the browser of an operator who has access.
+//
+// /livez says that the process works; nothing that a restart would not mend
+// makes it fail. /readyz says that events can be taken: the journal writable
+// and below its limit, the bridge not draining. NATS is no part of it: without
+// it events are safe, and a bridge that were taken out of service for that
+// would refuse them.
+package admin

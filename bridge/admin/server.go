@@ -1,0 +1,249 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// Bridge is what the listener shows, and what it changes. It is implemented by
+// *bridge.Bridge, whose methods say what each does.
+type Bridge interface {
+	Ready() error
+	Status(ctx context.Context) bridge.Status
+	Stream(ctx context.Context) (bridge.StreamInfo, error)
+	Events(ctx context.Context, f bridge.Filter, before uint64, limit int) ([]bridge.Record, uint64, error)
+	Event(record uint64) (bridge.Record, error)
+	DeadLetters(f bridge.Filter, limit int) (int, []bridge.Record, error)
+	ReplayDead(ctx context.Context, f bridge.Filter) (replayed, refused int, err error)
+	DiscardDead(ctx context.Context, f bridge.Filter) (int, error)
+	CountReplay(ctx context.Context, f bridge.Filter) (int, error)
+	StartReplay(ctx context.Context, f bridge.Filter) (bridge.Replay, error)
+	ReplayNow() *bridge.Replay
+	CancelReplay()
+}
+
+var _ Bridge = (*bridge.Bridge)(nil)
+
+// Options configure a Server.
+type Options struct {
+	// Listen is the address the server will have; it decides whether a token
+	// is needed.
+	Listen string
+	// Token is what all but health and metrics ask for; empty on loopback.
+	Token string
+	// Pprof serves /debug/pprof/.
+	Pprof bool
+	// Version is shown on the page.
+	Version  string
+	Gatherer prometheus.Gatherer
+	Log      *zap.Logger
+	// Level is what Log writes, for /api/log to change; nil leaves that out.
+	Level *zap.AtomicLevel
+}
+
+// Server is the operators' listener. It serves until Serve's context ends.
+type Server struct {
+	o       Options
+	bridge  Bridge
+	history *history
+	echo    *echo.Echo
+}
+
+// ErrNeedsToken: the listener would be reachable from elsewhere, unguarded.
+var ErrNeedsToken = errors.New("admin.listen is not on loopback: set admin.token or admin.token_file")
+
+// New checks the options; it starts nothing.
+func New(o Options, b Bridge) (*Server, error) {
+	if o.Token == "" && !Loopback(o.Listen) {
+		return nil, ErrNeedsToken
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	s := &Server{o: o, bridge: b, history: newHistory(o.Gatherer), echo: echo.New()}
+	if err := s.routes(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Loopback says whether a listener on address is reachable only from this host.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func (s *Server) routes() error {
+	e := s.echo
+	e.HTTPErrorHandler = s.refuse
+	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", s.ready)
+	e.GET("/healthz", s.ready)
+	if s.o.Gatherer != nil {
+		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{})))
+	}
+	api := e.Group("/api", s.ownName, s.sameOrigin, s.authenticate, unkept)
+	api.GET("/status", func(c echo.Context) error { return c.JSON(http.StatusOK, s.bridge.Status(c.Request().Context())) })
+	api.GET("/stream", s.stream)
+	api.GET("/history", s.pastHour)
+	api.GET("/events", s.events)
+	api.GET("/events/:record", s.event)
+	api.GET("/dead", s.deadLetters)
+	api.POST("/dead/replay", s.replayDead)
+	api.POST("/dead/discard", s.discardDead)
+	api.GET("/replay", s.replayNow)
+	api.POST("/replay", s.startReplay)
+	api.DELETE("/replay", s.cancelReplay)
+	if s.o.Level != nil {
+		api.GET("/log", s.logLevel)
+		api.PUT("/log", s.setLogLevel)
+	}
+	if s.o.Pprof {
+		debug := e.Group("/debug/pprof", s.authenticate)
+		debug.GET("/cmdline", echo.WrapHandler(http.HandlerFunc(pprof.Cmdline)))
+		debug.GET("/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
+		debug.GET("/symbol", echo.WrapHandler(http.HandlerFunc(pprof.Symbol)))
+		debug.GET("/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
+		debug.GET("/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
+	}
+	return pageRoutes(e)
+}
+
+// Handler is the server's handler, for those who bring their own listener.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// Serve answers on l until ctx ends, and keeps the history meanwhile.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	sampling, stopSampling := context.WithCancel(ctx)
+	sampled := make(chan struct{})
+	go func() { defer close(sampled); s.history.run(sampling) }()
+	defer func() { stopSampling(); <-sampled }()
+	hs := &http.Server{Handler: s.echo, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second, ErrorLog: zap.NewStdLog(zap.NewNop())}
+	served := make(chan error, 1)
+	go func() { served <- hs.Serve(l) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve admin on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if hs.Shutdown(bound) != nil {
+		hs.Close() // a profile or a watching page may hold on; nothing is lost by it
+	}
+	<-served
+	return nil
+}
+
+func (s *Server) ready(c echo.Context) error {
+	if err := s.bridge.Ready(); err != nil {
+		return c.String(http.StatusServiceUnavailable, err.Error()+"\n")
+	}
+	return c.String(http.StatusOK, "ok\n")
+}
+
+// refuse answers errors; Echo's own handler does not unwrap them.
+func (s *Server) refuse(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	code, text := http.StatusInternalServerError, err.Error()
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		code, text = he.Code, fmt.Sprint(he.Message)
+	}
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		code = http.StatusNotFound
+	case errors.Is(err, bridge.ErrReplaying):
+		code = http.StatusConflict
+	}
+	if err := c.JSON(code, map[string]string{"error": text}); err != nil {
+		s.o.Log.Debug("admin answer", zap.Error(err))
+	}
+}
+
+// authenticate asks for the token, when there is one.
+func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
+	want := sha256.Sum256([]byte(s.o.Token))
+	return func(c echo.Context) error {
+		if s.o.Token == "" {
+			return next(c)
+		}
+		token, ok := strings.CutPrefix(c.Request().Header.Get("Authorization"), "Bearer ")
+		got := sha256.Sum256([]byte(token))
+		if !ok || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			c.Response().Header().Set("WWW-Authenticate", `Bearer realm="persat-bridge"`)
+			return echo.NewHTTPError(http.StatusUnauthorized, "the admin token is needed, as 'Authorization: Bearer TOKEN'")
+		}
+		return next(c)
+	}
+}
+
+// ownName refuses, where there is no token, a host name that is not this host's:
+// a name that a page somewhere has made to point here would make that page one of
+// this origin.
+func (s *Server) ownName(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		host := c.Request().Host
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		if _, err := netip.ParseAddr(strings.Trim(host, "[]")); s.o.Token == "" && err != nil && host != "localhost" {
+			return echo.NewHTTPError(http.StatusForbidden, "without admin.token only localhost or an address is answered, not another name")
+		}
+		return next(c)
+	}
+}
+
+// unkept keeps what is answered out of caches: it is events, and old in a second.
+func unkept(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Response().Header().Set("Cache-Control", "no-store")
+		c.Response().Header().Set("X-Content-Type-Options", "nosniff")
+		return next(c)
+	}
+}
+
+// sameOrigin refuses what a page of another origin would change.
+func (s *Server) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return next(c)
+		}
+		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+			return echo.NewHTTPError(http.StatusForbidden, "changes from another origin are refused")
+		}
+		if origin := r.Header.Get("Origin"); origin != "" {
+			if u, err := url.Parse(origin); err != nil || u.Host != r.Host {
+				return echo.NewHTTPError(http.StatusForbidden, "changes from another origin are refused")
+			}
+		}
+		return next(c)
+	}
+}
