@@ -1,0 +1,284 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// Finding is one thing that Check has to say.
+type Finding struct {
+	// Level is OK, Note, Warning or Error.
+	Level string `json:"level"`
+	// Text says what is so and, if that is not well, what to change.
+	Text string `json:"text"`
+}
+
+// The levels of a Finding. With an Error the bridge cannot do its work as
+// configured; a Note is what cannot be found out from here.
+const (
+	OK      = "ok"
+	Note    = "note"
+	Warning = "warning"
+	Error   = "error"
+)
+
+// headerRoom is how much the headers of a message can add to its body: more
+// than that JetStream refuses.
+const headerRoom = 64 << 10
+
+// checkTimeout bounds each question. A permission that is missing is found by
+// its end, for the server does not answer then.
+const checkTimeout = 2 * time.Second
+
+// Check asks NATS whether a bridge with these options and bodies of up to maxBody
+// bytes can do its work there. It stores and changes nothing.
+func Check(ctx context.Context, o Options, maxBody int64) []Finding {
+	p, err := New(o)
+	if err != nil {
+		return []Finding{{Error, err.Error()}}
+	}
+	s, err := p.dial(ctx)
+	if err != nil {
+		return []Finding{{Error, err.Error()}}
+	}
+	defer s.Close()
+	c := &check{session: s, largest: maxBody + headerRoom}
+	c.server()
+	c.stream(ctx)
+	for _, prefix := range slices.Sorted(maps.Values(p.o.Prefixes)) {
+		c.mayPublish(ctx, prefix)
+	}
+	return c.found
+}
+
+// check is one run of Check.
+type check struct {
+	*session
+	largest int64 // message that the door lets in
+	found   []Finding
+}
+
+func (c *check) say(level, format string, args ...any) {
+	c.found = append(c.found, Finding{level, fmt.Sprintf(format, args...)})
+}
+
+// judge says well when fine, and else what is wrong at level.
+func (c *check) judge(fine bool, level, wrong, well string) {
+	if fine {
+		level, wrong = OK, well
+	}
+	c.say(level, "%s", wrong)
+}
+
+func (c *check) server() {
+	cluster := ""
+	if name := c.nc.ConnectedClusterName(); name != "" {
+		cluster = ", cluster " + name
+	}
+	c.say(OK, "connected to %s: server %s, version %s%s", c.p.o.Connect.where(), c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion(), cluster)
+	c.fits("the server's max_payload", "max_payload: %d on the servers", c.nc.MaxPayload())
+}
+
+// fits compares a limit with the largest message.
+func (c *check) fits(limit, change string, bytes int64) {
+	change = fmt.Sprintf("set "+change, c.largest)
+	if lower := bytes - headerRoom; lower > 0 {
+		change += fmt.Sprintf(", or server.max_body_bytes: %d", lower)
+	}
+	c.judge(bytes >= c.largest, Error,
+		fmt.Sprintf("%s is %d bytes, below server.max_body_bytes (%d) and %d for headers: an event above it becomes a dead letter: %s", limit, bytes, c.largest-headerRoom, headerRoom, change),
+		fmt.Sprintf("%s is %d bytes, room for server.max_body_bytes (%d) and the headers", limit, bytes, c.largest-headerRoom))
+}
+
+func (c *check) stream(ctx context.Context) {
+	name, wanted := c.p.o.Stream.Name, c.p.o.subjects()
+	info := "$JS.API.STREAM.INFO." + name
+	ask, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	stream, err := c.js.Stream(ask, name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound) && c.p.o.Stream.Manage:
+		c.say(OK, "stream %s does not exist yet: the bridge makes it, with subjects %s", name, strings.Join(wanted, ", "))
+		c.mayAsk(ctx, "$JS.API.STREAM.CREATE."+name, Error, "the bridge cannot make the stream")
+		return
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		c.say(Error, "stream %s does not exist, and nats.stream.manage is off: create it with subjects %s", name, strings.Join(wanted, ", "))
+		return
+	case err != nil:
+		err = c.apiError("look up stream "+name, info, err)
+		if errors.Is(err, bridge.ErrNotPermitted) {
+			c.say(Warning, "%v; without it nothing is known of the stream, and what it loses is not healed", err)
+		} else {
+			c.say(Error, "%v", err)
+		}
+		return
+	}
+	c.say(OK, "stream %s is there; the NATS user may look at it", name)
+	if missing := missingSubjects(wanted, stream.CachedInfo().Config.Subjects); len(missing) == 0 {
+		c.say(OK, "it has the subjects of every source: %s", strings.Join(wanted, ", "))
+	} else if list := strings.Join(missing, ", "); c.p.o.Stream.Manage {
+		c.say(OK, "it does not have the subjects %s yet: the bridge adds them", list)
+		c.mayAsk(ctx, "$JS.API.STREAM.UPDATE."+name, Error, "the bridge cannot add the subjects")
+	} else {
+		c.say(Error, "it does not have the subjects %s, and nats.stream.manage is off: add them to it, or its events are held", list)
+	}
+	c.mayAsk(ctx, "$JS.API.STREAM.MSG.GET."+name, Warning, "what the stream loses is not healed")
+	c.configuration(stream.CachedInfo())
+}
+
+// configuration compares a stream that is there with what was asked for.
+func (c *check) configuration(info *jetstream.StreamInfo) {
+	have, want := info.Config, c.p.o.streamConfig()
+	c.judge(have.Duplicates == want.Duplicates, Warning,
+		fmt.Sprintf("its duplicate window is %s, nats.stream.duplicate_window is %s: make them the same; a shorter one stores an event twice when the bridge does not come to publish for longer", have.Duplicates, want.Duplicates),
+		fmt.Sprintf("its duplicate window is %s", have.Duplicates))
+	if have.MaxMsgSize > 0 {
+		c.fits("its max_msg_size", "it to %d or to -1, no limit", int64(have.MaxMsgSize))
+	}
+	c.judge(have.Storage == jetstream.FileStorage, Error,
+		"its storage is memory: a restart of its server loses every event: make a stream anew with file storage", "its storage is file")
+	c.replicas(info, want.Replicas)
+	c.limits(have, want)
+	c.judge(have.Retention == jetstream.LimitsPolicy, Warning,
+		fmt.Sprintf("its retention is %s: a consumed message is gone, for other consumers too, and may be stored again when it is repeated", strings.ToLower(have.Retention.String())), "its retention is limits")
+	if have.NoAck {
+		c.say(Error, "it does not acknowledge (no_ack): every event is held: switch no_ack off")
+	}
+	if have.Sealed {
+		c.say(Error, "it is sealed: every event is held: configure another, or make it anew")
+	}
+}
+
+func (c *check) replicas(info *jetstream.StreamInfo, want int) {
+	have := info.Config.Replicas
+	switch {
+	case have != want:
+		c.say(Warning, "it has %d replicas, nats.stream.replicas is %d: make them the same", have, want)
+	case have == 1 && c.nc.ConnectedClusterName() != "":
+		c.say(Warning, "it has 1 replica in a cluster: while that server is down, events wait, and its disk is the only one: set replicas to 3")
+	default:
+		c.say(OK, "it has %d replicas, as configured", have)
+	}
+	if info.Cluster == nil {
+		return
+	}
+	for _, peer := range info.Cluster.Replicas {
+		if peer.Offline || !peer.Current {
+			c.say(Warning, "its replica on %s is offline or behind: look at that server", peer.Name)
+		}
+	}
+}
+
+func (c *check) limits(have, want jetstream.StreamConfig) {
+	var limits []string
+	if have.MaxBytes > 0 {
+		limits = append(limits, fmt.Sprintf("max_bytes %d", have.MaxBytes))
+	}
+	if have.MaxMsgs > 0 {
+		limits = append(limits, fmt.Sprintf("max_msgs %d", have.MaxMsgs))
+	}
+	if have.MaxMsgsPerSubject > 0 {
+		limits = append(limits, fmt.Sprintf("max_msgs_per_subject %d", have.MaxMsgsPerSubject))
+	}
+	list := strings.Join(limits, ", ")
+	configured := len(limits) == 1 && want.MaxBytes > 0 && have.MaxBytes == want.MaxBytes
+	switch {
+	case have.Discard == jetstream.DiscardNew:
+		c.say(Warning, "it discards new messages when it is full (%s): events are held then until there is room", orNone(list))
+	case configured:
+		c.say(OK, "it discards old messages at %s, as configured", list)
+	case len(limits) > 0:
+		c.say(Warning, "it discards old messages at its limits (%s), whether they were consumed or not: raise them, or let consumers keep up", list)
+	default:
+		c.say(OK, "it has no limits at which messages are discarded, but its disk")
+	}
+	if have.MaxAge != want.MaxAge {
+		c.say(Warning, "its max_age is %s, nats.stream.max_age is %s (0s is for ever): make them the same", have.MaxAge, want.MaxAge)
+	}
+}
+
+func orNone(list string) string {
+	if list == "" {
+		return "it has no limits now"
+	}
+	return list
+}
+
+// answer is what JetStream says to a request or a publish.
+type answer struct {
+	Error    *jetstream.APIError `json:"error"`
+	Stream   string              `json:"stream"`
+	Sequence uint64              `json:"seq"`
+}
+
+// ask sends m. Its error is for people; ErrNotPermitted is in it when the server
+// refused to pass m on.
+func (c *check) ask(ctx context.Context, m *nats.Msg) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	got, err := c.nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return nil, c.apiError("ask "+m.Subject, m.Subject, err)
+	}
+	var a answer
+	if err := json.Unmarshal(got.Data, &a); err != nil {
+		return nil, fmt.Errorf("ask %s: something that is not JetStream answers: stop that responder", m.Subject)
+	}
+	return &a, nil
+}
+
+// mayAsk finds out whether the user may use a part of JetStream's API, with a
+// request that is none: JetStream answers that it cannot read it.
+func (c *check) mayAsk(ctx context.Context, subject, level, otherwise string) {
+	_, err := c.ask(ctx, &nats.Msg{Subject: subject, Data: []byte("?")})
+	switch {
+	case errors.Is(err, bridge.ErrNotPermitted):
+		c.say(level, "the NATS user may not %s: give it that permission: without it %s", c.lacking(subject), otherwise)
+	case err != nil:
+		c.say(level, "%v; without an answer %s", err, otherwise)
+	default:
+		c.say(OK, "the NATS user may use %s", subject)
+	}
+}
+
+// noStream is the name of a stream that a probe pretends to expect.
+const noStream = "persat-bridge-check-stores-nothing"
+
+// mayPublish sends a message that no stream stores, because it is for another one.
+// The refusal says that it came through, and which stream has the subject.
+func (c *check) mayPublish(ctx context.Context, prefix string) {
+	probe := nats.NewMsg(prefix + ".persat-bridge.check")
+	probe.Header.Set(jetstream.ExpectedStreamHeader, noStream)
+	a, err := c.ask(ctx, probe)
+	name := c.p.o.Stream.Name
+	switch {
+	case errors.Is(err, bridge.ErrNotPermitted):
+		c.say(Error, "the NATS user may not %s: give it that permission, for %s.>", c.lacking(probe.Subject), prefix)
+	case errors.Is(err, nats.ErrNoResponders):
+		// What there is to say of the stream has been said.
+		c.say(OK, "the NATS user may publish to %s; no stream has that subject yet", probe.Subject)
+	case errors.Is(err, context.DeadlineExceeded):
+		c.say(Error, "publish to %s: no answer: the stream does not acknowledge, has no leader, or its server is paused or its disk full", probe.Subject)
+	case err != nil:
+		c.say(Error, "publish to %s: %v", probe.Subject, err)
+	case a.Stream != "" && a.Stream != name:
+		c.say(Error, "stream %s has the subject %s, and not %s: take it from one and give it to the other", a.Stream, probe.Subject, name)
+	case a.Error == nil:
+		c.say(Error, "publish to %s: stored as message %d: what answers does not keep to Nats-Expected-Stream", probe.Subject, a.Sequence)
+	case a.Error.ErrorCode == codeWrongStream || a.Error.ErrorCode == codeSealed:
+		c.say(OK, "the NATS user may publish to %s, and stream %s answers", probe.Subject, name)
+	default:
+		c.say(Error, "publish to %s: %s: %v", probe.Subject, classify(a.Error).Reason, a.Error)
+	}
+}

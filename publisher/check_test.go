@@ -1,0 +1,276 @@
+package publisher
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const deniedAPI = `authorization: {users: [
+	{user: admin, password: pw}
+	{user: bridge, password: pw, permissions: {publish: {deny: [%s]}}}
+]}`
+
+// TestCheck looks at servers in many states. Every finding that is not ok has to
+// be expected, and the stream is afterwards what it was.
+func TestCheck(t *testing.T) {
+	const body = 512 << 10 // fits into a server's 1 MiB
+	for _, test := range []struct {
+		name    string
+		config  string
+		server  func(*server.Options)
+		user    string
+		stream  jetstream.StreamConfig
+		options func(*Options)
+		body    int64
+		ok      []string // findings that are ok
+		bad     []string // all others, by their beginning and words: "level: words…"
+	}{
+		{
+			name:   "all is well",
+			stream: plain(),
+			ok: []string{"connected to nats://127.0.0.1", "version 2.", "max_payload is 1048576 bytes", "stream PERSAT is there", "subjects of every source: persat.>",
+				"may use $JS.API.STREAM.MSG.GET.PERSAT", "duplicate window is 1m", "storage is file", "1 replicas, as configured", "retention is limits",
+				"no limits", "may publish to persat.persat-bridge.check, and stream PERSAT answers"},
+		},
+		{
+			name: "to be made",
+			ok:   []string{"does not exist yet: the bridge makes it, with subjects persat.>", "may use $JS.API.STREAM.CREATE.PERSAT", "no stream has that subject yet"},
+		},
+		{
+			name: "to be made by somebody else", options: unmanaged,
+			bad: []string{"error: stream PERSAT does not exist|create it with subjects persat.>"},
+		},
+		{
+			name: "to be widened", stream: plain(), options: func(o *Options) { o.Prefixes["second"] = "acme.second" },
+			ok: []string{"does not have the subjects acme.second.> yet: the bridge adds them", "may use $JS.API.STREAM.UPDATE.PERSAT"},
+		},
+		{
+			name: "to be widened by somebody else", stream: plain(), options: func(o *Options) {
+				o.Stream.Manage = false
+				o.Prefixes["second"] = "acme.second"
+			},
+			bad: []string{"error: it does not have the subjects acme.second.>|add them"},
+		},
+		{
+			name: "bodies too large for the server", stream: plain(), body: 4 << 20,
+			bad: []string{"error: the server's max_payload is 1048576 bytes|4194304|set max_payload: 4259840|or server.max_body_bytes: 983040"},
+		},
+		{
+			name: "bodies too large for the stream", stream: with(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 100_000 }),
+			bad: []string{"error: its max_msg_size is 100000 bytes|524288|set it to 589824|or server.max_body_bytes: 34464"},
+		},
+		{
+			name: "an operator's stream", stream: with(func(c *jetstream.StreamConfig) {
+				c.Storage, c.Retention, c.Discard = jetstream.MemoryStorage, jetstream.WorkQueuePolicy, jetstream.DiscardNew
+				c.MaxMsgs, c.MaxAge, c.Duplicates = 100, time.Hour, 30*time.Second
+			}),
+			options: func(o *Options) { o.Stream.Replicas = 3 },
+			bad: []string{
+				"warning: its duplicate window is 30s|is 1m0s", "error: its storage is memory", "warning: it has 1 replicas|is 3",
+				"warning: it discards new messages when it is full (max_msgs 100)|held", "warning: its max_age is 1h0m0s|is 0s", "warning: its retention is workqueue",
+			},
+		},
+		{
+			name: "old messages go", stream: with(func(c *jetstream.StreamConfig) { c.MaxBytes, c.MaxMsgsPerSubject = 1<<20, 5 }),
+			bad: []string{"warning: it discards old messages at its limits (max_bytes 1048576, max_msgs_per_subject 5)"},
+		},
+		{
+			name: "old messages go, as configured", stream: with(func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }),
+			options: func(o *Options) { o.Stream.MaxBytes = 1 << 20 },
+			ok:      []string{"discards old messages at max_bytes 1048576, as configured"},
+		},
+		{
+			name: "no acks", stream: with(func(c *jetstream.StreamConfig) { c.NoAck = true }),
+			bad: []string{"error: it does not acknowledge (no_ack)", "error: publish to persat.persat-bridge.check: no answer|does not acknowledge"},
+		},
+		{
+			name: "another stream has the subjects", stream: jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"persat.>"}},
+			ok:  []string{"does not exist yet"},
+			bad: []string{"error: stream OTHER has the subject persat.persat-bridge.check, and not PERSAT"},
+		},
+		{
+			name: "JetStream is off", server: func(o *server.Options) { o.JetStream = false },
+			bad: []string{"error: look up stream PERSAT: JetStream is not enabled"},
+		},
+		{
+			name: "may not publish", user: "bridge", config: fmt.Sprintf(deniedAPI, `"persat.>"`), stream: plain(),
+			bad: []string{"error: the NATS user may not publish to persat.persat-bridge.check|for persat.>"},
+		},
+		{
+			name: "may not look", user: "bridge", config: fmt.Sprintf(deniedAPI, `"$JS.API.STREAM.INFO.>"`), stream: plain(),
+			ok:  []string{"stream PERSAT answers"},
+			bad: []string{"warning: look up stream PERSAT|publish to $JS.API.STREAM.INFO.PERSAT|not healed"},
+		},
+		{
+			name: "may not read", user: "bridge", config: fmt.Sprintf(deniedAPI, `"$JS.API.STREAM.MSG.GET.>"`), stream: plain(),
+			bad: []string{"warning: the NATS user may not publish to $JS.API.STREAM.MSG.GET.PERSAT|not healed"},
+		},
+		{
+			name: "may not make", user: "bridge", config: fmt.Sprintf(deniedAPI, `"$JS.API.STREAM.CREATE.>"`),
+			bad: []string{"error: the NATS user may not publish to $JS.API.STREAM.CREATE.PERSAT|cannot make the stream"},
+		},
+		{
+			name: "may not hear answers", user: "bridge", config: deniedAnswers, stream: plain(),
+			bad: []string{"warning: look up stream PERSAT|subscribe to _INBOX.persat-bridge.>", "error: the NATS user may not subscribe to _INBOX.persat-bridge.>"},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var change []func(*server.Options)
+			if test.server != nil {
+				change = append(change, test.server)
+			}
+			n := startServer(t, test.config, change...)
+			o := n.options()
+			var admin []nats.Option
+			if test.user != "" {
+				o.Connect.User, o.Connect.Password = test.user, "pw"
+				admin = append(admin, nats.UserInfo("admin", "pw"))
+			}
+			js := n.admin(admin...)
+			if test.stream.Name != "" {
+				makeStream(t, js, test.stream)
+			}
+			if test.options != nil {
+				test.options(&o)
+			}
+			if test.body == 0 {
+				test.body = body
+			}
+			before := streams(t, js)
+			found := Check(t.Context(), o, test.body)
+			for _, f := range found {
+				t.Logf("%s: %s", f.Level, f.Text)
+			}
+			for _, words := range test.ok {
+				if !slices.ContainsFunc(found, func(f Finding) bool { return f.Level == OK && strings.Contains(f.Text, words) }) {
+					t.Errorf("nothing is ok with the words %q", words)
+				}
+			}
+			left := slices.DeleteFunc(found, func(f Finding) bool { return f.Level == OK })
+			for _, want := range test.bad {
+				words := strings.Split(want, "|")
+				i := slices.IndexFunc(left, func(f Finding) bool {
+					line := f.Level + ": " + f.Text
+					return strings.HasPrefix(line, words[0]) && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+				})
+				if i < 0 {
+					t.Errorf("no finding like %q", want)
+					continue
+				}
+				left = slices.Delete(left, i, i+1)
+			}
+			if len(left) > 0 {
+				t.Errorf("not expected: %q", left)
+			}
+			if after := streams(t, js); !reflect.DeepEqual(before, after) {
+				t.Errorf("the streams were changed: got\n%+v\nwant\n%+v", after, before)
+			}
+		})
+	}
+}
+
+// streams are all streams, with what is in them.
+func streams(t *testing.T, js jetstream.JetStream) []jetstream.StreamInfo {
+	t.Helper()
+	var all []jetstream.StreamInfo
+	for info := range js.ListStreams(t.Context()).Info() {
+		info.TimeStamp = time.Time{}
+		all = append(all, *info)
+	}
+	return all
+}
+
+// A sealed stream is told, and is no want of permission.
+func TestCheckSealed(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	js := n.admin()
+	makeStream(t, js, plain())
+	updateStream(func(c *jetstream.StreamConfig) { c.Sealed = true })(t, n, js)
+	var bad []string
+	for _, f := range Check(t.Context(), n.options(), 1000) {
+		if f.Level != OK {
+			bad = append(bad, f.Level+": "+f.Text)
+		}
+	}
+	if len(bad) != 2 || !strings.HasPrefix(bad[0], "warning: it discards new messages") || !strings.HasPrefix(bad[1], "error: it is sealed") {
+		t.Errorf("got %q", bad)
+	}
+}
+
+func TestCheckWithoutServer(t *testing.T) {
+	o := (&natsServer{}).options()
+	o.Connect.URL = "nats://user:pa55@127.0.0.1:1"
+	found := Check(t.Context(), o, 1)
+	if len(found) != 1 || found[0].Level != Error || !strings.Contains(found[0].Text, "nats://<secret>@127.0.0.1:1") {
+		t.Errorf("got %q", found)
+	}
+	if found := Check(t.Context(), Options{}, 1); len(found) != 1 || found[0].Level != Error {
+		t.Errorf("without options: got %q", found)
+	}
+}
+
+// In a cluster, one replica is a warning, and the cluster has its name.
+func TestCheckInCluster(t *testing.T) {
+	t.Parallel()
+	nodes := startCluster(t)
+	js := nodes[0].admin()
+	o := nodes[0].options()
+	eventually(t, "the cluster makes a stream", func() bool {
+		_, err := js.CreateStream(t.Context(), plain())
+		return err == nil
+	})
+	said := func(words string) bool {
+		return slices.ContainsFunc(Check(t.Context(), o, 1000), func(f Finding) bool {
+			return strings.Contains(f.Level+": "+f.Text, words)
+		})
+	}
+	if !said("cluster three") || !said("warning: it has 1 replica in a cluster") {
+		t.Errorf("got %q", Check(t.Context(), o, 1000))
+	}
+	o.Stream.Replicas = 3
+	updateStream(func(c *jetstream.StreamConfig) { c.Replicas = 3 })(t, nodes[0], js)
+	eventually(t, "three replicas, as configured", func() bool { return said("ok: it has 3 replicas") && !said("warning: ") })
+}
+
+// startCluster runs three servers that are one cluster.
+func startCluster(t *testing.T) (nodes []*natsServer) {
+	t.Helper()
+	var ports, routes []string
+	for range 3 {
+		port := freeAddress(t)
+		ports, routes = append(ports, port), append(routes, fmt.Sprintf("%q", "nats://"+port))
+	}
+	ready := make(chan *natsServer)
+	for i, port := range ports {
+		file := configure(t, "127.0.0.1:-1", fmt.Sprintf("server_name: n%d\ncluster: {name: three, listen: %q, routes: [%s]}", i, port, strings.Join(routes, ", ")))
+		o, err := server.ProcessConfigFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.NoSigs, o.NoLog = true, true
+		s, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		go func() {
+			s.Start()
+			s.ReadyForConnections(10 * time.Second)
+			ready <- &natsServer{T: t, inside: s, url: s.ClientURL()}
+		}()
+	}
+	for range ports {
+		nodes = append(nodes, <-ready)
+	}
+	return nodes
+}

@@ -1,0 +1,42 @@
+// Package publisher hands events to NATS JetStream, one attempt a call, and says
+// of every attempt that failed what kind of failure it was.
+//
+// # The promise
+//
+// Publish returns without an error only when JetStream has acknowledged the
+// message for the configured stream. It never retries: that is the caller's,
+// in one place. It forwards nothing of a stranger's request but the body; a
+// header such as Nats-Rollup in a message can empty a stream, so the headers
+// are only our own (message.go).
+//
+// # One connection is one session
+//
+// nats.go can reconnect by itself, for ever, and keep what is published
+// meanwhile. Here a session ends with its connection and the next one is
+// opened by the caller. Two reasons. What is sent after an outage must wait until
+// the stream has been looked at, for a NATS host that lost power may have
+// forgotten messages that it had acknowledged; with a connection that comes back
+// behind one's back there is always a moment in which something slips through
+// before. And a connection that nats.go has closed for good (it does that after
+// some errors) is then nothing special. The price is that servers which the
+// cluster announces are not remembered: name several in nats.url, or a DNS name
+// that has them all.
+//
+// # Failure
+//
+// One table (failure.go) maps what nats.go and the server say to a class, by the
+// server's error code. What it does not know is bridge.Unknown. A denied
+// permission does not come back as an answer at all: the attempt times out,
+// and the connection's error handler hears of it; the session puts the two
+// together, so that the reason says "permission" and not "timeout".
+//
+// # The embedded server
+//
+// Embedded runs a nats-server in this process, for those who have no NATS
+// yet. Its store has no lock of its own, and two servers on one directory
+// lose messages, so Embedded locks it.
+//
+// Dependencies: nats.go and nats-server because the product is about them;
+// jsm.go's natscontext to read the contexts of the nats CLI as it does;
+// gofrs/flock for the lock on the store.
+package publisher

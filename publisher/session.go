@@ -1,0 +1,246 @@
+package publisher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// session is one connection and what was seen through it.
+type session struct {
+	p    *JetStream
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	done chan struct{}
+
+	looking sync.Mutex // held by the one attempt that looks at the stream
+	looked  time.Time
+
+	mu       sync.Mutex
+	denied   map[string]time.Time // subjects that the server refused, and when
+	subjects []string             // of the stream; nil while they are not known
+	problem  error                // why the stream could not be looked at or made
+	created  time.Time            // of the stream, as first seen in this session
+}
+
+// Done implements bridge.Session.
+func (s *session) Done() <-chan struct{} { return s.done }
+
+// Close implements bridge.Session.
+func (s *session) Close() {
+	s.nc.Close()
+	<-s.done
+}
+
+// Publish implements bridge.Session.
+func (s *session) Publish(ctx context.Context, e *bridge.Event) (bridge.Receipt, error) {
+	prefix, ok := s.p.o.Prefixes[e.Source]
+	if !ok {
+		return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)}
+	}
+	m := message(prefix, e)
+	if !s.covers(m.Subject) {
+		s.lookAgain(ctx)
+		if !s.covers(m.Subject) {
+			return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s does not have subject %s: add %s.> to its subjects", s.p.o.Stream.Name, m.Subject, prefix)}
+		}
+	}
+	options := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
+	if !s.known() {
+		// Another stream may have the subject: it would take the event, and again
+		// whenever it has forgotten the id. Not sent always, because the header
+		// is stored, and in the way of whoever copies a message to elsewhere.
+		options = append(options, jetstream.WithExpectStream(s.p.o.Stream.Name))
+	}
+	ack, err := s.js.PublishMsg(ctx, m, options...)
+	if err != nil {
+		f := classify(err)
+		if errors.Is(err, jetstream.ErrNoStreamResponse) || isCode(err, codeWrongStream) {
+			// It may have been deleted: the next attempt finds it made again.
+			if s.lookAgain(ctx); s.problemNow() != nil {
+				f.Reason += ": " + s.problemNow().Error()
+			}
+		}
+		if lacking := s.lacking(m.Subject); lacking != "" && errors.Is(err, context.DeadlineExceeded) {
+			f.Reason = fmt.Sprintf("the NATS user may not %s: give it that permission", lacking)
+		}
+		return bridge.Receipt{}, f
+	}
+	if ack.Stream != s.p.o.Stream.Name {
+		s.lookAgain(ctx)
+		return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s took subject %s instead of %s: take the subject from one and give it to the other", ack.Stream, m.Subject, s.p.o.Stream.Name)}
+	}
+	return bridge.Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
+// Stream implements bridge.Session.
+func (s *session) Stream(ctx context.Context) (bridge.StreamState, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	stream, err := s.js.Stream(ctx, s.p.o.Stream.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return bridge.StreamState{}, bridge.ErrNoStream
+	}
+	if err != nil {
+		return bridge.StreamState{}, s.apiError("look up stream "+s.p.o.Stream.Name, "$JS.API.STREAM.INFO."+s.p.o.Stream.Name, err)
+	}
+	info := stream.CachedInfo()
+	return bridge.StreamState{
+		Identity:     info.Config.Name + " " + info.Created.UTC().Format(time.RFC3339Nano),
+		LastSequence: info.State.LastSeq,
+		Info:         s.describe(info),
+	}, nil
+}
+
+func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {
+	c := info.Config
+	described := bridge.StreamInfo{
+		Server:          s.nc.ConnectedServerName(),
+		ServerVersion:   s.nc.ConnectedServerVersion(),
+		Address:         s.p.o.Connect.where(),
+		Name:            c.Name,
+		Created:         info.Created,
+		Subjects:        c.Subjects,
+		Storage:         strings.ToLower(c.Storage.String()),
+		Retention:       strings.ToLower(c.Retention.String()),
+		Discard:         strings.ToLower(strings.TrimPrefix(c.Discard.String(), "Discard")),
+		Replicas:        c.Replicas,
+		MaxAge:          c.MaxAge,
+		MaxBytes:        max(c.MaxBytes, 0), // the server writes "no limit" as -1
+		MaxMessages:     max(c.MaxMsgs, 0),
+		DuplicateWindow: c.Duplicates,
+		Messages:        info.State.Msgs,
+		Bytes:           info.State.Bytes,
+		FirstSequence:   info.State.FirstSeq,
+		LastSequence:    info.State.LastSeq,
+		Consumers:       info.State.Consumers,
+		Differences:     s.p.o.Differences(c),
+	}
+	if info.Cluster != nil {
+		described.Cluster, described.Leader = info.Cluster.Name, info.Cluster.Leader
+	}
+	return described
+}
+
+// MessageID implements bridge.Session. It asks the stream's leader: a replica that
+// answers for it may lag.
+func (s *session) MessageID(ctx context.Context, sequence uint64) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	subject := "$JS.API.STREAM.MSG.GET." + s.p.o.Stream.Name
+	answer, err := s.nc.RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"seq":%d}`, sequence))
+	if err != nil {
+		return "", s.apiError("read message", subject, err)
+	}
+	var got struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Header []byte `json:"hdrs"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &got); err != nil {
+		return "", fmt.Errorf("read message %d: %w", sequence, err)
+	}
+	if got.Error != nil {
+		if got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return "", bridge.ErrNoMessage
+		}
+		return "", fmt.Errorf("read message %d: %w", sequence, got.Error)
+	}
+	if len(got.Message.Header) == 0 {
+		return "", nil // somebody else's message, without an id
+	}
+	header, err := nats.DecodeHeadersMsg(got.Message.Header)
+	if err != nil {
+		return "", fmt.Errorf("read message %d: %w", sequence, err)
+	}
+	return header.Get(jetstream.MsgIDHeader), nil
+}
+
+// apiError says of a request that failed whether it was for want of permission,
+// which the server tells elsewhere.
+func (s *session) apiError(what, subject string, err error) error {
+	if lacking := s.lacking(subject); lacking != "" {
+		return fmt.Errorf("%s: %w: give it permission to %s", what, bridge.ErrNotPermitted, lacking)
+	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fmt.Errorf("%s: JetStream is not enabled on the NATS server, or its cluster has no leader: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// covers says whether the stream takes subject, as far as is known.
+func (s *session) covers(subject string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.subjects == nil {
+		return true // the server will tell
+	}
+	return covered(subject, s.subjects)
+}
+
+// known says whether the stream has been looked at.
+func (s *session) known() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subjects != nil
+}
+
+func covered(subject string, by []string) bool {
+	for _, filter := range by {
+		if server.SubjectMatchesFilter(subject, filter) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) problemNow() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.problem
+}
+
+// violation finds what was done and the subject in what the server says.
+var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subscription) to "([^"]+)"`)
+
+// onError hears what the server says outside of any answer.
+func (s *session) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
+	if m := violation.FindStringSubmatch(err.Error()); m != nil {
+		subject := m[2]
+		if strings.EqualFold(m[1], "subscription") {
+			subject = inbox // the only thing that a session subscribes to
+		}
+		s.mu.Lock()
+		s.denied[subject] = time.Now()
+		s.mu.Unlock()
+		return // told once, with the event that is held by it
+	}
+	s.p.o.Log.Warn("NATS reports", zap.Error(err))
+}
+
+// lacking says which permission was missing when a request to subject got no
+// answer; "" when none was.
+func (s *session) lacking(subject string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !s.denied[inbox].IsZero(): // subscribed to once in a session
+		return "subscribe to " + inbox + ".>"
+	case time.Since(s.denied[subject]) < time.Minute:
+		return "publish to " + subject
+	}
+	return ""
+}

@@ -1,0 +1,182 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+)
+
+// streamTimeout bounds a look at the stream.
+const streamTimeout = 5 * time.Second
+
+// subjects are what the stream must take: everything under each prefix.
+func (o *Options) subjects() []string {
+	var subjects []string
+	for _, prefix := range slices.Sorted(maps.Values(o.Prefixes)) {
+		subjects = append(subjects, prefix+".>")
+	}
+	return subjects
+}
+
+// lookAgain looks once for all attempts that fail at the same time, and not more
+// than once a second: a window full of attempts that find no stream would else
+// each ask for it, and each make it.
+func (s *session) lookAgain(ctx context.Context) {
+	if !s.looking.TryLock() {
+		return
+	}
+	defer s.looking.Unlock()
+	if time.Since(s.looked) < time.Second {
+		return
+	}
+	s.look(ctx)
+	s.looked = time.Now()
+}
+
+// look finds out about the stream, and makes or widens it when it is to be
+// managed. It remembers what it found for the attempts of this session.
+func (s *session) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	config, created, err := s.ensure(ctx)
+	s.mu.Lock()
+	s.problem = err
+	anew := false
+	if err == nil {
+		s.subjects = config.Subjects
+		anew = !s.created.IsZero() && !s.created.Equal(created)
+		s.created = created
+	} else {
+		s.subjects = nil
+	}
+	s.mu.Unlock()
+	if anew {
+		// What the journal knows of the stream is about another one. A new
+		// session begins with finding that out.
+		s.nc.Close()
+		return
+	}
+	if err != nil && ctx.Err() != context.Canceled {
+		s.p.report(fmt.Sprintf("stream %s: %v", s.p.o.Stream.Name, err))
+		return
+	}
+	s.p.report(strings.Join(s.p.o.Differences(config), "; "))
+}
+
+// ensure returns the stream's configuration, and when it was created. It creates a missing stream, adds
+// missing subjects, and changes nothing else, for the rest is its operator's.
+func (s *session) ensure(ctx context.Context) (config jetstream.StreamConfig, created time.Time, err error) {
+	o := s.p.o.Stream
+	stream, err := s.js.Stream(ctx, o.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if !o.Manage {
+			return config, created, fmt.Errorf("does not exist, and nats.stream.manage is off: create it with subjects %s", strings.Join(s.p.o.subjects(), ", "))
+		}
+		if stream, err = s.js.CreateStream(ctx, s.p.o.streamConfig()); err != nil {
+			return config, created, s.apiError("create it", "$JS.API.STREAM.CREATE."+o.Name, err)
+		}
+		s.p.o.Log.Info("stream created", zap.String("stream", o.Name), zap.Strings("subjects", s.p.o.subjects()))
+	}
+	if err != nil {
+		return config, created, s.apiError("look it up", "$JS.API.STREAM.INFO."+o.Name, err)
+	}
+	config, created = stream.CachedInfo().Config, stream.CachedInfo().Created
+	missing := missingSubjects(s.p.o.subjects(), config.Subjects)
+	if len(missing) == 0 || !o.Manage {
+		return config, created, nil
+	}
+	wider := config
+	// A narrower subject gives way to the one that has it: the server refuses
+	// subjects that overlap.
+	wider.Subjects = slices.DeleteFunc(slices.Clone(config.Subjects), func(have string) bool { return covered(have, missing) })
+	wider.Subjects = append(wider.Subjects, missing...)
+	if _, err := s.js.UpdateStream(ctx, wider); err != nil {
+		return config, created, s.apiError("add subjects "+strings.Join(missing, ", "), "$JS.API.STREAM.UPDATE."+o.Name, err)
+	}
+	s.p.o.Log.Info("stream widened", zap.String("stream", o.Name), zap.Strings("subjects", missing))
+	return wider, created, nil
+}
+
+func missingSubjects(wanted, have []string) []string {
+	var missing []string
+	for _, subject := range wanted {
+		if !covered(subject, have) {
+			missing = append(missing, subject)
+		}
+	}
+	return missing
+}
+
+func (o *Options) streamConfig() jetstream.StreamConfig {
+	maxBytes := o.Stream.MaxBytes
+	if maxBytes == 0 {
+		maxBytes = -1
+	}
+	return jetstream.StreamConfig{
+		Name:        o.Stream.Name,
+		Description: "Persat events, by persat-bridge",
+		Subjects:    o.subjects(),
+		Storage:     jetstream.FileStorage,
+		Replicas:    max(o.Stream.Replicas, 1),
+		MaxAge:      o.Stream.MaxAge,
+		MaxBytes:    maxBytes,
+		Duplicates:  o.Stream.DuplicateWindow,
+		AllowDirect: true,
+	}
+}
+
+// Differences says in what a stream is not as configured, and what that
+// means. It is for people: nothing is changed by it.
+func (o *Options) Differences(have jetstream.StreamConfig) []string {
+	want := o.streamConfig()
+	var found []string
+	differ := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
+	if missing := missingSubjects(want.Subjects, have.Subjects); len(missing) > 0 {
+		differ("it does not have the subjects %s: events of them are held", strings.Join(missing, ", "))
+	}
+	if have.Storage != want.Storage {
+		differ("its storage is %s, not file: a restart of the server loses it", strings.ToLower(have.Storage.String()))
+	}
+	if have.Retention != jetstream.LimitsPolicy {
+		differ("its retention is %s, not limits: a consumed message is gone, and so is its id", strings.ToLower(have.Retention.String()))
+	}
+	if have.Replicas != want.Replicas {
+		differ("it has %d replicas, not %d", have.Replicas, want.Replicas)
+	}
+	if have.Duplicates != want.Duplicates {
+		differ("its duplicate window is %s, not %s", have.Duplicates, want.Duplicates)
+	}
+	if have.MaxAge != want.MaxAge {
+		differ("its max_age is %s, not %s", have.MaxAge, want.MaxAge)
+	}
+	if have.MaxBytes != want.MaxBytes && (have.MaxBytes > 0 || want.MaxBytes > 0) {
+		differ("its max_bytes is %d, not %d", have.MaxBytes, want.MaxBytes)
+	}
+	if have.NoAck {
+		differ("it does not acknowledge (no_ack): every event is held")
+	}
+	if have.Sealed {
+		differ("it is sealed: every event is held")
+	}
+	return found
+}
+
+// report logs what is wrong with the stream when it has not said so before.
+func (p *JetStream) report(problems string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if problems == p.reported {
+		return
+	}
+	p.reported = problems
+	if problems != "" {
+		p.o.Log.Warn("the stream is not as configured; it is left as it is", zap.String("stream", p.o.Stream.Name), zap.String("problems", problems))
+	}
+}

@@ -1,0 +1,247 @@
+package publisher
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+func configOf(t *testing.T, js jetstream.JetStream) jetstream.StreamConfig {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream.CachedInfo().Config
+}
+
+func TestStreamIsMade(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	o := n.options()
+	o.Prefixes = map[string]string{"south": "acme.south", "north": "acme.north"}
+	o.Stream.MaxAge, o.Stream.MaxBytes, o.Stream.DuplicateWindow = 24*time.Hour, 1<<20, 2*time.Hour
+	connect(t, o)
+	got := configOf(t, n.admin())
+	if want := []string{"acme.north.>", "acme.south.>"}; !slices.Equal(got.Subjects, want) {
+		t.Errorf("got subjects %q, want %q", got.Subjects, want)
+	}
+	if got.Storage != jetstream.FileStorage || got.Retention != jetstream.LimitsPolicy || got.Discard != jetstream.DiscardOld || got.Replicas != 1 || got.NoAck {
+		t.Errorf("got %+v", got)
+	}
+	if got.Duplicates != 2*time.Hour || got.MaxAge != 24*time.Hour || got.MaxBytes != 1<<20 {
+		t.Errorf("got duplicates %v, max_age %v, max_bytes %d", got.Duplicates, got.MaxAge, got.MaxBytes)
+	}
+	if different := o.Differences(got); len(different) > 0 {
+		t.Errorf("what it made is not what it wants: %q", different)
+	}
+}
+
+// An operator's stream gets the subjects it lacks, and keeps everything else.
+func TestStreamIsWidenedOnly(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	js := n.admin()
+	makeStream(t, js, jetstream.StreamConfig{
+		Name: "PERSAT", Description: "ours", Subjects: []string{"audit.>", "persat.client.>", "acme.>"},
+		Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardNew, MaxMsgs: 1000, MaxBytes: 1 << 20, MaxAge: time.Hour,
+		MaxMsgSize: 5000, Duplicates: time.Minute, Storage: jetstream.MemoryStorage, Compression: jetstream.NoCompression,
+		Metadata: map[string]string{"owner": "us"}, AllowRollup: true,
+	})
+	before := configOf(t, js)
+	o := n.options()
+	o.Prefixes["second"], o.Prefixes["covered"] = "second", "acme.third"
+	s := connect(t, o)
+	after := configOf(t, js)
+	slices.Sort(after.Subjects)
+	// persat.client.> is in persat.>, and a stream's subjects may not overlap.
+	if want := []string{"acme.>", "audit.>", "persat.>", "second.>"}; !slices.Equal(after.Subjects, want) {
+		t.Errorf("got subjects %q, want %q", after.Subjects, want)
+	}
+	after.Subjects = before.Subjects
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("got\n%+v\nwant\n%+v", after, before)
+	}
+	state, err := s.Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"storage is memory", "retention is interest", "max_age is 1h", "max_bytes"} {
+		if !slices.ContainsFunc(state.Info.Differences, func(d string) bool { return strings.Contains(d, word) }) {
+			t.Errorf("the differences %q do not say %q", state.Info.Differences, word)
+		}
+	}
+}
+
+// What is different is told when it is found, and again only when it changes.
+func TestDifferencesAreToldOnce(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	js := n.admin()
+	makeStream(t, js, with(func(c *jetstream.StreamConfig) { c.MaxAge = 48 * time.Hour }))
+	core, logs := observer.New(zap.WarnLevel)
+	o := n.options()
+	o.Log = zap.New(core)
+	p, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell := func(want int) {
+		t.Helper()
+		open(t, p).Close()
+		if got := logs.Len(); got != want {
+			t.Fatalf("got %d warnings, want %d: %v", got, want, logs.All())
+		}
+	}
+	tell(1)
+	tell(1)
+	if got := logs.All()[0].ContextMap()["problems"]; got != "its max_age is 48h0m0s, not 0s" {
+		t.Errorf("got %q", got)
+	}
+	updateStream(func(c *jetstream.StreamConfig) { c.MaxAge = 24 * time.Hour })(t, n, js)
+	tell(2)
+	updateStream(func(c *jetstream.StreamConfig) { c.MaxAge = 0 })(t, n, js)
+	tell(2) // all is well: nothing to warn of
+	updateStream(func(c *jetstream.StreamConfig) { c.MaxAge = 24 * time.Hour })(t, n, js)
+	tell(3)
+}
+
+func TestStreamIsNotManaged(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	o := n.options()
+	o.Stream.Manage = false
+	s := connect(t, o)
+	if _, err := s.Stream(t.Context()); !errors.Is(err, bridge.ErrNoStream) {
+		t.Errorf("got %v, want ErrNoStream", err)
+	}
+	_, f := publish(t, s, event("msg_1"))
+	if f == nil || !strings.Contains(f.Reason, "nats.stream.manage is off: create it with subjects persat.>") {
+		t.Errorf("got %v", f)
+	}
+	js := n.admin()
+	if _, err := js.Stream(t.Context(), "PERSAT"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Fatalf("got %v, want no stream", err)
+	}
+
+	makeStream(t, js, with(func(c *jetstream.StreamConfig) { c.Subjects = []string{"persat.delivery.>"} }))
+	connect(t, o)
+	if got := configOf(t, js).Subjects; !slices.Equal(got, []string{"persat.delivery.>"}) {
+		t.Errorf("it was widened to %q", got)
+	}
+}
+
+// A stream that is deleted under the bridge is made again, and the session ends:
+// what the journal knows is about another stream, and the next session looks first.
+func TestStreamIsDeleted(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	p, err := New(n.options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, js := open(t, p), n.admin()
+	mustPublish(t, s, "msg_1")
+	before, err := s.Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	deleteStream("PERSAT")(t, n, js)
+	if _, f := publish(t, s, event("msg_2")); f == nil || f.Class == bridge.Rejected || f.Class == bridge.Unknown {
+		t.Errorf("got %v, want a failure that waits", f)
+	}
+	ended(t, s)
+	s = open(t, p)
+	after, err := s.Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if before.Identity == after.Identity || before.LastSequence != 1 || after.LastSequence != 0 {
+		t.Errorf("got %+v after %+v: not told apart", after, before)
+	}
+	mustPublish(t, s, "msg_2")
+}
+
+func TestStreamAndMessageID(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, "")
+	s, js := connect(t, n.options()), n.admin()
+	first, second := mustPublish(t, s, "msg_1"), mustPublish(t, s, "msg_2")
+	if again := mustPublish(t, s, "msg_1"); !again.Duplicate || again.Sequence != first.Sequence {
+		t.Errorf("the same id again: got %+v, want a duplicate of %+v", again, first)
+	}
+	foreign, err := js.Publish(t.Context(), "persat.foreign", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headed, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: "persat.foreign", Header: nats.Header{"x": {"y"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.DeleteMsg(t.Context(), second.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name string
+		seq  uint64
+		want string
+		err  error
+	}{
+		{"ours", first.Sequence, "persat:msg_1", nil},
+		{"deleted", second.Sequence, "", bridge.ErrNoMessage},
+		{"somebody's without headers", foreign.Sequence, "", nil},
+		{"somebody's without an id", headed.Sequence, "", nil},
+		{"not there yet", headed.Sequence + 1, "", bridge.ErrNoMessage},
+	} {
+		if got, err := s.MessageID(t.Context(), test.seq); got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s: got %q, %v, want %q, %v", test.name, got, err, test.want, test.err)
+		}
+	}
+	state, err := s.Stream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state.LastSequence != headed.Sequence || state.Info.Messages != 3 || state.Info.Discard != "old" || state.Info.MaxBytes != 0 {
+		t.Errorf("got %+v", state)
+	}
+	deleteStream("PERSAT")(t, n, js)
+	if _, err := s.Stream(t.Context()); !errors.Is(err, bridge.ErrNoStream) {
+		t.Errorf("deleted: got %v, want ErrNoStream", err)
+	}
+}
+
+// Who may publish but not ask gets events through, and is told what is missing.
+func TestNotPermittedToAsk(t *testing.T) {
+	t.Parallel()
+	n := startServer(t, `authorization: {users: [
+		{user: admin, password: pw}
+		{user: bridge, password: pw, permissions: {publish: {deny: ["$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.>"]}}}
+	]}`)
+	makeStream(t, n.admin(nats.UserInfo("admin", "pw")), plain())
+	o := n.options()
+	o.Connect.User, o.Connect.Password = "bridge", "pw"
+	s := connect(t, o)
+	receipt := mustPublish(t, s, "msg_1")
+	_, err := s.Stream(t.Context())
+	if !errors.Is(err, bridge.ErrNotPermitted) || !strings.Contains(err.Error(), "publish to $JS.API.STREAM.INFO.PERSAT") {
+		t.Errorf("Stream: got %v, want ErrNotPermitted with the subject", err)
+	}
+	_, err = s.MessageID(t.Context(), receipt.Sequence)
+	if !errors.Is(err, bridge.ErrNotPermitted) || !strings.Contains(err.Error(), "publish to $JS.API.STREAM.MSG.GET.PERSAT") {
+		t.Errorf("MessageID: got %v, want ErrNotPermitted with the subject", err)
+	}
+}
