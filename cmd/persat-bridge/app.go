@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/admin"
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/bridge/webhook"
+	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
+	"github.com/persat-bridge/persat-bridge/publisher"
+)
+
+// app is a bridge in all its parts, from configuration to listening.
+type app struct {
+	cfg *config.Config
+	log *zap.Logger
+
+	public, operators net.Listener
+	certificate       *certificate // nil: plain HTTP
+	embedded          *publisher.Embedded
+	journal           *journal.Journal
+	bridge            *bridge.Bridge
+	webhook           *webhook.Server
+	admin             *admin.Server
+	registry          *prometheus.Registry
+
+	closers []closer // what run's servers do not close themselves
+}
+
+// closer is a thing acquired, by the name that its error is told with.
+type closer struct {
+	name  string
+	close func() error
+}
+
+// newApp acquires everything, in the order in which one part needs another. On
+// an error nothing stays acquired.
+func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap.AtomicLevel) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			for _, l := range []net.Listener{a.public, a.operators} {
+				if l != nil {
+					err = errors.Join(err, l.Close())
+				}
+			}
+			err = errors.Join(err, a.close())
+		}
+	}()
+	registry := prometheus.NewRegistry()
+	a.registry = registry
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+
+	var tracer trace.Tracer // nil: no traces, and nothing spent on them
+	if cfg.Tracing.Enabled {
+		provider, err := startTracing(ctx, log)
+		if err != nil {
+			return nil, fmt.Errorf("tracing: %w", err)
+		}
+		if provider != nil {
+			tracer = provider.Tracer("github.com/persat-bridge/persat-bridge")
+			a.onClose("traces", func() error {
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), traceFlush)
+				defer cancel()
+				if err := provider.Shutdown(ctx); err != nil {
+					log.Warn("the last spans could not be sent", zap.Error(err))
+				}
+				return nil
+			})
+		}
+	}
+
+	a.journal, err = journal.Open(journal.Options{Dir: cfg.Journal.Dir, DedupWindow: cfg.Journal.DedupWindow, MaxBytes: int64(cfg.Journal.MaxBytes), Log: log, Registerer: registry})
+	if err != nil {
+		return nil, err
+	}
+	a.onClose("journal", a.journal.Close)
+
+	if cfg.NATS.Embedded.Enabled {
+		a.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedOptions{
+			Listen:   cfg.NATS.Embedded.Listen,
+			StoreDir: cfg.NATS.Embedded.StoreDir,
+			// Room for the headers, so that what the door lets in can be published.
+			MaxPayload: int64(cfg.Server.MaxBodyBytes + 64*config.KiB),
+			Log:        log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		a.onClose("embedded NATS", a.embedded.Close)
+	}
+	jetstream, err := publisher.New(publisherOptions(cfg, a.embedded, log))
+	if err != nil {
+		return nil, err
+	}
+	a.bridge, err = bridge.New(bridge.Options{
+		Journal:       a.journal,
+		Publisher:     jetstream,
+		Sources:       slices.Sorted(maps.Keys(cfg.Sources)),
+		Types:         persat.Types(),
+		MaxInFlight:   cfg.Publish.MaxInFlight,
+		AckTimeout:    cfg.Publish.AckTimeout,
+		Backoff:       bridge.Backoff(cfg.Publish.Backoff),
+		MaxAttempts:   cfg.Publish.MaxAttempts,
+		WaitForStream: cfg.Accept.WaitFor == "stream",
+		Retention:     cfg.Journal.Retention,
+		DedupWindow:   cfg.Journal.DedupWindow,
+		MaxBytes:      int64(cfg.Journal.MaxBytes),
+		Dir:           cfg.Journal.Dir,
+		Log:           log,
+		Registerer:    registry,
+		Tracer:        tracer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.webhook, err = webhook.New(webhookOptions(cfg, log, registry, tracer), a.bridge)
+	if err != nil {
+		return nil, err
+	}
+	if a.public, err = net.Listen("tcp", cfg.Server.Listen); err != nil {
+		return nil, fmt.Errorf("server.listen: %w", err)
+	}
+	if cfg.Server.TLS.CertFile != "" {
+		if a.certificate, err = loadCertificate(cfg.Server.TLS.CertFile, cfg.Server.TLS.KeyFile, log); err != nil {
+			return nil, fmt.Errorf("server.tls: %w", err)
+		}
+	}
+	if a.operators, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	a.admin, err = admin.New(admin.Options{
+		Listen:   cfg.Admin.Listen,
+		Token:    cfg.Admin.Token.Reveal(),
+		Pprof:    cfg.Admin.Pprof,
+		Version:  version,
+		Gatherer: registry,
+		Log:      log,
+		Level:    level,
+	}, a.bridge)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func publisherOptions(cfg *config.Config, embedded *publisher.Embedded, log *zap.Logger) publisher.Options {
+	prefixes := make(map[string]string)
+	for name, source := range cfg.Sources {
+		prefixes[name] = source.SubjectPrefix
+	}
+	s := cfg.NATS.Stream
+	return publisher.Options{
+		Connect: connectOptions(cfg, embedded),
+		Stream: publisher.StreamOptions{
+			Name:            s.Name,
+			Manage:          s.Manage,
+			Replicas:        s.Replicas,
+			MaxAge:          s.MaxAge,
+			MaxBytes:        int64(s.MaxBytes),
+			DuplicateWindow: s.DuplicateWindow,
+		},
+		Prefixes: prefixes,
+		Log:      log,
+	}
+}
+
+func connectOptions(cfg *config.Config, embedded *publisher.Embedded) publisher.ConnectOptions {
+	n := cfg.NATS
+	return publisher.ConnectOptions{
+		Embedded:  embedded,
+		URL:       n.URL.Reveal(),
+		Context:   n.Context,
+		CredsFile: n.CredsFile,
+		NkeyFile:  n.NKeyFile,
+		User:      n.User,
+		Password:  n.Password.Reveal(),
+		Token:     n.Token.Reveal(),
+		CAFile:    n.TLS.CAFile,
+		CertFile:  n.TLS.CertFile,
+		KeyFile:   n.TLS.KeyFile,
+	}
+}
+
+func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Registerer, tracer trace.Tracer) webhook.Options {
+	o := webhook.Options{
+		MaxBodyBytes:    int64(cfg.Server.MaxBodyBytes),
+		MaxInFlight:     cfg.Server.MaxInFlight,
+		TrustedProxies:  cfg.Server.TrustedProxies,
+		ShutdownTimeout: cfg.Server.ShutdownTimeout,
+		Log:             log,
+		Registerer:      registry,
+		Tracer:          tracer,
+	}
+	if cfg.Accept.WaitFor == "stream" {
+		// Accept ends by itself after the acknowledgement's timeout.
+		o.AnswerTimeout = cfg.Publish.AckTimeout + 10*time.Second
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
+		s := cfg.Sources[name]
+		o.Sources = append(o.Sources, webhook.Source{
+			Name:       name,
+			Auth:       webhook.Auth(s.Auth),
+			Secrets:    reveal(s.Secrets),
+			Tolerance:  s.Tolerance,
+			AllowCIDRs: s.AllowCIDRs,
+			RateLimit:  s.RateLimit,
+		})
+	}
+	return o
+}
+
+func reveal(secrets []config.Secret) []string {
+	var revealed []string
+	for _, s := range secrets {
+		revealed = append(revealed, s.Reveal())
+	}
+	return revealed
+}
+
+func (a *app) onClose(name string, f func() error) { a.closers = append(a.closers, closer{name, f}) }
+
+// close gives back what was acquired, the last first.
+func (a *app) close() error {
+	var errs []error
+	for _, c := range slices.Backward(a.closers) {
+		if err := c.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+		}
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+// run serves until ctx ends or a part fails, and closes everything. The end, in
+// order: the bridge is unready and every request hears 503; requests under way
+// finish; publishes in flight end; NATS and the journal close. The admin listener
+// answers until nothing else is left.
+func (a *app) run(ctx context.Context) (err error) {
+	base := context.WithoutCancel(ctx)
+	adminCtx, stopAdmin := context.WithCancel(base)
+	defer stopAdmin()
+	bridgeCtx, stopBridge := context.WithCancel(base)
+	defer stopBridge()
+	webhookCtx, stopWebhook := context.WithCancel(base)
+	defer stopWebhook()
+
+	adminEnd := ended(func() error { return a.admin.Serve(adminCtx, a.operators) })
+	bridgeEnd := ended(func() error { return a.bridge.Run(bridgeCtx) })
+	var https *tls.Config
+	if a.certificate != nil {
+		https = a.certificate.serverTLS()
+	}
+	webhookEnd := ended(func() error { return a.webhook.Serve(webhookCtx, a.public, https) })
+	a.log.Info("persat-bridge is up", a.addresses()...)
+
+	var first error
+	select {
+	case <-ctx.Done():
+		a.log.Info("stopping: requests hear 503, what is under way ends")
+	case first = <-bridgeEnd:
+		bridgeEnd <- nil
+	case first = <-webhookEnd:
+		webhookEnd <- nil
+	case first = <-adminEnd:
+		adminEnd <- nil
+	}
+	if first != nil {
+		a.log.Error("stopping", zap.Error(first))
+	}
+	a.bridge.Drain()
+	a.webhook.Drain()
+	stopWebhook()
+	err = <-webhookEnd
+	stopBridge()
+	err = errors.Join(first, err, <-bridgeEnd)
+	pending := a.bridge.Status(base).Pending
+	err = errors.Join(err, a.close())
+	stopAdmin()
+	err = errors.Join(err, <-adminEnd)
+	if err == nil {
+		a.log.Info("stopped", zap.Int("pending", pending))
+	}
+	return err
+}
+
+// ended runs f and gives its result.
+func ended(f func() error) chan error {
+	c := make(chan error, 1)
+	go func() { c <- f() }()
+	return c
+}
+
+func (a *app) addresses() []zap.Field {
+	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.String("admin", "http://"+a.operators.Addr().String())}
+	if a.embedded != nil {
+		return append(fields, zap.String("nats", "embedded"), zap.String("nats_url", a.embedded.URL()))
+	}
+	return append(fields, zap.Stringer("nats", a.cfg.NATS.URL))
+}
+
+func (a *app) webhookURL(source string) string {
+	scheme := "http"
+	if a.certificate != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + a.public.Addr().String() + "/webhooks/" + source
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/bridge/webhook"
+)
+
+func (p *program) captureCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "capture",
+		Short: "Show the next request of a real sender, and the configuration that fits it",
+		Long: "Wait for one POST and show it as it came: headers, body, whether it is signed and verifies, and the\n" +
+			"sources: lines that fit it. It answers 503, so that the sender comes back to the bridge with the event.",
+		Args: noArgs,
+	}
+	listen := c.Flags().String("listen", ":8080", "address to listen on")
+	secret := c.Flags().String("secret", "", "signing secret to verify with, whsec_… (default: $PERSAT_WEBHOOK_SECRET)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		var keys webhook.Keys
+		if s := cmp.Or(*secret, p.getenv("PERSAT_WEBHOOK_SECRET")); s != "" {
+			var err error
+			if keys, err = webhook.ParseSecrets([]string{s}); err != nil {
+				return usageError{fmt.Errorf("--secret: %w", err)}
+			}
+		}
+		return p.capture(c.Context(), *listen, keys)
+	}
+	return c
+}
+
+// captureLimit is more than any event has.
+const captureLimit = 32 << 20
+
+func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	caught := make(chan error, 1)
+	one := make(chan struct{}, 1)
+	one <- struct{}{}
+	hs := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A 2xx would be a promise, and here nothing is kept.
+		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodPost {
+			select {
+			case <-one:
+				body, err := io.ReadAll(io.LimitReader(r.Body, captureLimit))
+				if err != nil {
+					one <- struct{}{}
+					break
+				}
+				caught <- p.showRequest(r, body, keys)
+			default:
+			}
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, `{"error":"captured for a look, not kept: send it again"}`)
+	})}
+	served := make(chan error, 1)
+	go func() { served <- hs.Serve(l) }()
+	fmt.Fprintf(p.stderr, "waiting for one POST on %s, any path; Ctrl-C ends\n", l.Addr())
+	select {
+	case err = <-caught:
+	case err = <-served:
+		return err
+	case <-ctx.Done():
+		err = errors.New("nothing came")
+	}
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return errors.Join(err, hs.Shutdown(bound))
+}
+
+// showRequest prints what came and what it means.
+func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) error {
+	paint := newStyle(p.stdout, p.getenv)
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), r.URL.Path, r.Proto, r.RemoteAddr)
+	fmt.Fprintf(&out, "Host: %s\n", r.Host)
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			fmt.Fprintf(&out, "%s: %s\n", name, mask(name, value))
+		}
+	}
+	fmt.Fprintf(&out, "\n%s\n", indented(body))
+	fmt.Fprintf(&out, "\n%s\n", paint.paint(bold, "What it is"))
+	if e, err := persat.ReadEnvelope(body); err != nil {
+		fmt.Fprintf(&out, "  %d bytes, not usable as an event: %v (would be kept as a dead letter)\n", len(body), err)
+	} else {
+		fmt.Fprintf(&out, "  %d bytes, event type %s, subject persat.%s, entities %s\n", len(body), e.Type, e.Type, cmp.Or(strings.Join(e.Entities, ", "), "none"))
+	}
+	about, lines := fit(r, body, keys)
+	fmt.Fprintf(&out, "  %s\n\n%s\n%s", about, paint.paint(bold, "Configuration that fits it"), lines)
+	_, err := p.stdout.Write(out.Bytes())
+	return err
+}
+
+// fit says how the request proves who sent it, and what to configure for that.
+func fit(r *http.Request, body []byte, keys webhook.Keys) (about, lines string) {
+	const head = "sources:\n  persat:\n"
+	v := keys.Verify(r.Header, body, time.Now(), 5*time.Minute)
+	switch {
+	case v.OK():
+		return fmt.Sprintf("signed with %s-* headers, and the signature verifies", v.Headers),
+			head + "    auth: svix\n    secrets: [\"${PERSAT_WEBHOOK_SECRET}\"]\n"
+	case v.Reason == webhook.BadTimestamp:
+		return fmt.Sprintf("signed with %s-* headers, the signature verifies, but %s: set this host's clock", v.Headers, v.Detail),
+			head + "    auth: svix\n    secrets: [\"${PERSAT_WEBHOOK_SECRET}\"]\n"
+	case v.Reason == webhook.WrongSignature && len(keys) == 0:
+		return fmt.Sprintf("signed with %s-* headers; give --secret to see whether it verifies", v.Headers),
+			head + "    auth: svix\n    secrets: [\"${PERSAT_WEBHOOK_SECRET}\"]   # the signing secret of this endpoint, from the portal\n"
+	case v.Reason == webhook.WrongSignature:
+		return fmt.Sprintf("signed with %s-* headers, but not with this secret (or something on the way changed the body)", v.Headers),
+			head + "    auth: svix\n    secrets: [\"${PERSAT_WEBHOOK_SECRET}\"]   # another one: copy it from this endpoint's page in the portal\n"
+	}
+	if user, _, ok := r.BasicAuth(); ok {
+		return fmt.Sprintf("not signed; HTTP Basic as user %q", user),
+			head + "    auth: basic\n    secrets: [\"" + user + ":${PERSAT_WEBHOOK_SECRET}\"]   # user:password\n"
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if secretive(name) {
+			return "not signed; a header that may be a secret: " + name,
+				head + "    auth: header\n    secrets: [\"" + name + ": ${PERSAT_WEBHOOK_SECRET}\"]   # Header-Name: value\n"
+		}
+	}
+	return "not signed, and nothing in it is secret: set a password or a header for this endpoint in the portal",
+		head + "    auth: basic        # after https://user:password@… was set as the endpoint's URL\n    secrets: [\"user:${PERSAT_WEBHOOK_SECRET}\"]\n"
+}
+
+// secretive says whether a header's value is likely a secret.
+func secretive(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range []string{"authorization", "token", "secret", "api-key", "apikey", "password", "cookie", "credential"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// mask hides what would let a reader of the screen in.
+func mask(name, value string) string {
+	if !secretive(name) && !strings.HasSuffix(strings.ToLower(name), "-signature") {
+		return value
+	}
+	kind, _, ok := strings.Cut(value, " ")
+	if ok && (strings.EqualFold(kind, "basic") || strings.EqualFold(kind, "bearer")) {
+		return kind + " <secret>"
+	}
+	return fmt.Sprintf("<secret, %d bytes>", len(value))
+}
+
+// indented is the body as it came when it is no JSON, and readable when it is.
+func indented(body []byte) []byte {
+	var out bytes.Buffer
+	if json.Indent(&out, body, "", "  ") != nil {
+		return fmt.Appendf(nil, "%q", body)
+	}
+	return out.Bytes()
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// NATS is where events go: an embedded server, or, when URL or Context is set, an
+// outside one.
+type NATS struct {
+	// Embedded is the server inside this process.
+	Embedded Embedded `yaml:"embedded"`
+	// URL is an outside server, or several of one cluster, comma-separated:
+	// nats://, tls://, ws://, wss:// or host:port. Default none. When set, the
+	// embedded server is off, whatever embedded.enabled says.
+	URL Servers `yaml:"url"`
+	// Context is the name of a context of the nats command. Only NATS_CONTEXT
+	// sets it; like URL it switches the embedded server off.
+	Context string `yaml:"-"`
+	// CredsFile is a user's .creds file: JWT and key.
+	CredsFile string `yaml:"creds_file"`
+	// User is for servers with user and password.
+	User string `yaml:"user"`
+	// Password goes with User.
+	Password Secret `yaml:"password"`
+	// PasswordFile is a file that holds it, instead of Password.
+	PasswordFile string `yaml:"password_file"`
+	// Token is for servers with a token.
+	Token Secret `yaml:"token"`
+	// TokenFile is a file that holds it, instead of Token.
+	TokenFile string `yaml:"token_file"`
+	// NKeyFile is a file that holds an nkey seed.
+	NKeyFile string `yaml:"nkey_file"`
+	// TLS is for servers whose certificate is not publicly signed, or that ask
+	// for one.
+	TLS ClientTLS `yaml:"tls"`
+	// Stream is where the events are stored.
+	Stream Stream `yaml:"stream"`
+}
+
+// Embedded is the NATS server inside this process.
+type Embedded struct {
+	// Enabled is true by default: one process, nothing else to run. Its stream is
+	// on the same disk as the journal, and dies with it.
+	Enabled bool `yaml:"enabled"`
+	// Listen is host:port for other clients. Default "127.0.0.1:4222"; empty for
+	// none but this process. It asks nobody who they are: off loopback, everyone
+	// can read and write events.
+	Listen string `yaml:"listen"`
+	// StoreDir is the server's own directory, outside journal.dir and not around
+	// it. Default ./data/nats, relative to the working directory. One server
+	// only: two on one directory lose messages.
+	StoreDir string `yaml:"store_dir"`
+}
+
+// ClientTLS is what the bridge shows and trusts when it connects to NATS.
+type ClientTLS struct {
+	// CAFile is a PEM file of the authorities to trust instead of the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile is the bridge's own certificate, PEM; with KeyFile or not at all.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is its private key, PEM, unencrypted.
+	KeyFile string `yaml:"key_file"`
+}
+
+// Stream is the JetStream stream. A stream that exists is widened by missing
+// subjects and otherwise left as it is: differences are reported, never changed.
+type Stream struct {
+	// Name of the stream. Default PERSAT. No spaces, dots, slashes or wildcards.
+	Name string `yaml:"name"`
+	// Manage makes the stream when it is missing, and adds missing subjects.
+	// Default true. With false, events wait until someone else has made it.
+	Manage bool `yaml:"manage"`
+	// Replicas is how many servers keep each event, 1 to 5. Default 1, which
+	// loses the stream with its one disk; 3 needs a cluster of three.
+	Replicas int `yaml:"replicas"`
+	// MaxAge is how long events stay in the stream. Default 0s, for ever.
+	MaxAge time.Duration `yaml:"max_age"`
+	// MaxBytes bounds the stream; at the limit the oldest events go. Default 0,
+	// no limit but the server's.
+	MaxBytes Size `yaml:"max_bytes"`
+	// DuplicateWindow is how long JetStream knows a message id again. Default 2h,
+	// at least 100ms, not over MaxAge. It costs the server 150 to 350 bytes of
+	// memory an event. A crash between acknowledgement and note that lasts longer
+	// than this stores an event twice.
+	DuplicateWindow time.Duration `yaml:"duplicate_window"`
+}
+
+// contextReplaces are the keys that say how to connect, which a context says too.
+var contextReplaces = []string{
+	"nats.url", "nats.creds_file", "nats.user", "nats.password", "nats.password_file",
+	"nats.token", "nats.token_file", "nats.nkey_file", "nats.tls.ca_file", "nats.tls.cert_file", "nats.tls.key_file",
+}
+
+func (l *loader) checkNATS() {
+	n := &l.cfg.NATS
+	if n.URL != "" || n.Context != "" {
+		n.Embedded.Enabled = false
+	} else if !n.Embedded.Enabled && !l.bad("nats.url") {
+		l.mistake("nats.url", "empty, and nats.embedded.enabled is false, so events have nowhere to go: set one of them")
+	}
+	l.checkServers(n.URL.list())
+
+	l.secretFile("nats.password", &n.Password, &n.PasswordFile)
+	l.secretFile("nats.token", &n.Token, &n.TokenFile)
+	if n.Password != "" && n.User == "" && n.Context == "" {
+		l.mistake("nats.user", "empty, but there is a password")
+	}
+	l.readable("nats.creds_file", n.CredsFile)
+	l.readable("nats.nkey_file", n.NKeyFile)
+	l.readable("nats.tls.ca_file", n.TLS.CAFile)
+	l.keyPair("nats.tls", n.TLS.CertFile, n.TLS.KeyFile)
+	if n.Embedded.Enabled {
+		l.checkEmbedded(n)
+	}
+	l.checkStream(n.Stream)
+}
+
+func (l *loader) checkEmbedded(n *NATS) {
+	if n.Embedded.Listen != "" && l.address("nats.embedded.listen", n.Embedded.Listen) && !loopback(n.Embedded.Listen) {
+		l.warn("nats.embedded.listen", "%s is not a loopback address, and the embedded server asks nobody who they are: whoever reaches it can read and write events", n.Embedded.Listen)
+	}
+	l.checkDirs(l.cfg.Journal.Dir, n.Embedded.StoreDir)
+	if n.CredsFile != "" || n.User != "" || n.Token != "" || n.NKeyFile != "" || n.TLS != (ClientTLS{}) {
+		l.warn("nats.url", "empty, so the embedded server is used: the credentials and TLS files under nats are not")
+	}
+}
+
+// checkDirs keeps the two stores apart: each deletes what it does not know.
+func (l *loader) checkDirs(journal, store string) {
+	if store == "" {
+		l.mistake("nats.embedded.store_dir", "empty: name a directory")
+	}
+	a, errA := filepath.Abs(journal)
+	b, errB := filepath.Abs(store)
+	if journal == "" || store == "" || errA != nil || errB != nil {
+		return
+	}
+	if within(a, b) || within(b, a) {
+		key := "nats.embedded.store_dir"
+		if _, set := l.origins[key]; !set {
+			key = "journal.dir"
+		}
+		l.mistake(key, "nats.embedded.store_dir %s and journal.dir %s are the same directory or one in the other: give each its own", quote(store), quote(journal))
+	}
+}
+
+// within says whether path is dir or below it.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+func (l *loader) checkStream(s Stream) {
+	const key = "nats.stream."
+	if s.Name == "" || len(s.Name) > 255 || strings.ContainsFunc(s.Name, func(r rune) bool {
+		return strings.ContainsRune(`.*>/\`, r) || r <= ' ' || r >= 0x7f
+	}) {
+		l.mistake(key+"name", "%s is not a stream name: no spaces, dots, slashes or wildcards, at most 255 bytes", quote(s.Name))
+	}
+	if s.Replicas < 1 || s.Replicas > 5 {
+		l.mistake(key+"replicas", "%d is not 1 to 5", s.Replicas)
+	}
+	if s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < 100*time.Millisecond {
+		l.mistake(key+"max_age", "%v is neither 0s, for ever, nor at least 100ms", s.MaxAge)
+	}
+	switch {
+	case s.DuplicateWindow < 100*time.Millisecond:
+		l.mistake(key+"duplicate_window", "%v is less than 100ms: without a window, every repeat is stored", s.DuplicateWindow)
+	case s.MaxAge > 0 && s.DuplicateWindow > s.MaxAge && !l.bad(key+"max_age"):
+		l.mistake(key+"duplicate_window", "%v is more than nats.stream.max_age %v, which JetStream refuses", s.DuplicateWindow, s.MaxAge)
+	}
+}
+
+func (l *loader) checkServers(servers []string) {
+	websockets := 0
+	for i, server := range servers {
+		if text := checkServer(server); text != "" {
+			l.mistake("nats.url", "server %d %s", i+1, text)
+		}
+		if strings.HasPrefix(server, "ws://") || strings.HasPrefix(server, "wss://") {
+			websockets++
+		}
+	}
+	if websockets > 0 && websockets < len(servers) {
+		l.mistake("nats.url", "mixes websocket servers with others, which the client cannot")
+	}
+}
+
+// checkServer says what is wrong with one server's address, without repeating
+// it: it may hold a password.
+func checkServer(server string) string {
+	if !strings.Contains(server, "://") {
+		server = "nats://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil || u.Hostname() == "" {
+		return "is not an address: write it like nats://nats.example.com:4222"
+	}
+	switch u.Scheme {
+	case "nats", "tls", "ws", "wss":
+	default:
+		return "has the scheme " + quote(u.Scheme) + ": use nats, tls, ws or wss"
+	}
+	if p := u.Port(); p != "" && !isPort(p) {
+		return "has no port of 1 to 65535"
+	}
+	return ""
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+func loopback(address string) bool {
+	host := address[:strings.LastIndexByte(address, ':')]
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,237 @@
+package config
+
+import (
+	"encoding/base64"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Source is one sender.
+type Source struct {
+	// Auth is how it proves who it is:
+	//   svix (default)  a Standard Webhooks signature; the only one that protects
+	//                   the body itself
+	//   basic           HTTP Basic, as in https://user:password@example.com/
+	//   header          a header with a secret value
+	//   none            not at all: everyone who reaches the listener is the sender
+	Auth string `yaml:"auth"`
+	// Secrets are what it proves it with, several while one replaces another, any
+	// of which will do. For svix each is whsec_ and base64, as the portal shows it
+	// (the prefix may be missing); for basic user:password; for header
+	// Header-Name: value; for none there must not be any. Empty entries are
+	// skipped, so that ${OLD_SECRET:-} may be one. No secret, no start.
+	Secrets []Secret `yaml:"secrets"`
+	// SecretsFile holds more of them, one a line; blank lines and lines that begin
+	// with # are skipped. Both keys together are joined.
+	SecretsFile string `yaml:"secrets_file"`
+	// Tolerance is how far a signed timestamp may be from this host's clock, to
+	// either side. Default 5m. A longer one lets a stolen request be used longer;
+	// repeats are signed anew, so none needs it.
+	Tolerance time.Duration `yaml:"tolerance"`
+	// SubjectPrefix comes before the event type in the subject. Default the
+	// source's name. No two sources may share or nest theirs. To change it is to
+	// publish where nobody listens yet.
+	SubjectPrefix string `yaml:"subject_prefix"`
+	// AllowCIDRs are the only addresses or ranges that may send. Default none,
+	// which allows everyone. Behind a proxy it needs server.trusted_proxies.
+	AllowCIDRs []netip.Prefix `yaml:"allow_cidrs"`
+	// RateLimit is in requests per second; more are a 429, and the sender slows
+	// down. Default 0, no limit. An import sends thousands of events at once.
+	RateLimit float64 `yaml:"rate_limit"`
+}
+
+const (
+	// defaultSource is the one there is when the file names none.
+	defaultSource = "persat"
+	// defaultSecret is the variable of its secret, as in config.yaml.
+	defaultSecret = "PERSAT_WEBHOOK_SECRET"
+	// metricsOther is what metrics call requests to no source at all.
+	metricsOther = "other"
+)
+
+func newSource(name string) Source {
+	return Source{Auth: "svix", Tolerance: 5 * time.Minute, SubjectPrefix: name}
+}
+
+var (
+	sourceName    = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+	subjectTokens = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+	headerName    = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+)
+
+func checkSourceName(name string) string {
+	switch {
+	case !sourceName.MatchString(name):
+		return "not a source name: it stands in paths, message ids and labels, so use a-z, 0-9, - and _, at most 63, beginning with a letter or digit"
+	case name == metricsOther:
+		return "taken: it is what metrics call requests to no source at all"
+	}
+	return ""
+}
+
+func (l *loader) checkSources() {
+	for _, name := range slices.Sorted(maps.Keys(l.cfg.Sources)) {
+		s, key := l.cfg.Sources[name], "sources."+name
+		l.checkSecrets(key, &s)
+		l.cfg.Sources[name] = s
+
+		l.positive(key+".tolerance", s.Tolerance)
+		l.checkPrefix(key+".subject_prefix", s.SubjectPrefix)
+		if !(s.RateLimit >= 0 && s.RateLimit <= 1e9) {
+			l.mistake(key+".rate_limit", "%v is not a rate: write requests per second, 0 for no limit", s.RateLimit)
+		}
+	}
+	l.checkOverlap()
+}
+
+func (l *loader) checkPrefix(key, prefix string) {
+	switch first, _, _ := strings.Cut(prefix, "."); {
+	case !subjectTokens.MatchString(prefix):
+		l.mistake(key, "%s is not the beginning of a subject: use A-Z, a-z, 0-9, - and _, with single dots between", quote(prefix))
+	case len(prefix) > 128:
+		l.mistake(key, "has %d bytes, more than 128", len(prefix))
+	case strings.HasPrefix(first, "_INBOX"):
+		l.mistake(key, "%s belongs to NATS itself: its replies go there", quote(first))
+	}
+}
+
+// checkOverlap finds prefixes whose subjects would meet: the same delivery would
+// be one source's or the other's, and JetStream refuses overlapping subjects.
+func (l *loader) checkOverlap() {
+	names := slices.Sorted(maps.Keys(l.cfg.Sources))
+	for i, a := range names {
+		for _, b := range names[:i] {
+			p, q := l.cfg.Sources[a].SubjectPrefix, l.cfg.Sources[b].SubjectPrefix
+			if strings.HasPrefix(p+".", q+".") || strings.HasPrefix(q+".", p+".") {
+				l.mistake("sources."+a+".subject_prefix", "%s overlaps with %s of the source %s: give each its own", quote(p), quote(q), b)
+				break
+			}
+		}
+	}
+}
+
+// checkSecrets joins the secrets of both keys into s.Secrets and checks the
+// shape of each.
+func (l *loader) checkSecrets(key string, s *Source) {
+	if l.withoutSecrets {
+		l.forgiveUnset(key + ".secrets")
+		s.Secrets, s.SecretsFile = nil, ""
+	}
+	var check func(string) string
+	switch s.Auth {
+	case "svix":
+		check = checkSvix
+	case "basic":
+		check = checkBasic
+	case "header":
+		check = checkHeader
+	case "none":
+	default:
+		l.mistake(key+".auth", "%s is no way to authenticate: choose svix, basic, header or none", quote(s.Auth))
+		return
+	}
+	if l.withoutSecrets {
+		return
+	}
+	if s.Auth == "none" {
+		// A variable that is not set is no secret: just as well.
+		l.forgiveUnset(key + ".secrets")
+	}
+
+	var joined []Secret
+	add := func(key, where string, secret Secret) {
+		if s.Auth == "svix" {
+			secret = Secret(strings.TrimSpace(string(secret)))
+		}
+		if secret == "" {
+			return
+		}
+		joined = append(joined, secret)
+		if check == nil {
+			return
+		}
+		if text := check(string(secret)); text != "" {
+			l.mistake(key, "%s", where+text)
+		} else if s.Auth == "svix" && len(svixKey(string(secret))) < 24 {
+			l.warn(key, "%sthe secret is shorter than the 24 bytes that Standard Webhooks asks for: it may be guessed", where)
+		}
+	}
+	for i, secret := range s.Secrets {
+		add(key+".secrets["+strconv.Itoa(i)+"]", "", secret)
+	}
+	if s.SecretsFile != "" {
+		text, err := readSmall(s.SecretsFile)
+		if err != nil {
+			l.mistake(key+".secrets_file", "%v", err)
+		}
+		n := 0
+		for line := range strings.Lines(text) {
+			n++
+			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+				add(key+".secrets_file", "line "+strconv.Itoa(n)+": ", Secret(line))
+			}
+		}
+	}
+	s.Secrets = joined
+
+	switch {
+	case s.Auth == "none" && len(joined) > 0:
+		l.mistake(key+".auth", "none, but the source has secrets, which nothing would check: remove them, or choose how to check them")
+	case s.Auth == "none":
+		l.warn(key+".auth", "none: whoever reaches the listener can send events as this source")
+	case len(joined) == 0 && !l.bad(key+".secrets_file"):
+		l.mistake(key+".secrets", "the source has no secret, so it does not start: set %s, or choose auth: none in so many words", l.secretHint(key))
+	}
+}
+
+// secretHint says where a missing secret would go.
+func (l *loader) secretHint(key string) string {
+	if l.noSources {
+		return defaultSecret
+	}
+	return "one here, as in [\"${" + defaultSecret + "}\"], or " + variable(key+".secrets")
+}
+
+// The checks below say what is wrong with a secret, and never the secret.
+
+func checkSvix(secret string) string {
+	if len(svixKey(secret)) == 0 {
+		return "not whsec_ and base64: copy the secret whole from the sender's portal"
+	}
+	return ""
+}
+
+func svixKey(secret string) []byte {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+func checkBasic(secret string) string {
+	if user, password, _ := strings.Cut(secret, ":"); user == "" || password == "" {
+		return "not user:password, with neither of them empty"
+	}
+	return ""
+}
+
+func checkHeader(secret string) string {
+	name, value, _ := strings.Cut(secret, ":")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	if !headerName.MatchString(name) || value == "" || strings.ContainsFunc(value, isControl) {
+		return "not Header-Name: value, with neither of them empty"
+	}
+	switch strings.ToLower(name) {
+	case "host", "content-length", "transfer-encoding", "trailer":
+		return "the header is one that HTTP uses itself: choose another"
+	}
+	return ""
+}
+
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }

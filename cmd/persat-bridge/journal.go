@@ -1,0 +1,246 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+func (p *program) journalCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "journal stat|verify|dump|repair",
+		Short: "Look into the journal of a stopped bridge, or repair it",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return usageError{errors.New("say what to do: journal stat, verify, dump or repair")}
+		},
+	}
+	c.AddCommand(p.journalStat(), p.journalVerify(), p.journalDump(), p.journalRepair())
+	return c
+}
+
+// journalFlags say which journal.
+type journalFlags struct{ config, dir string }
+
+func (o *journalFlags) add(c *cobra.Command) {
+	c.Flags().StringVarP(&o.config, "config", "c", "", "configuration file; its journal.dir is meant (default: ./config.yaml when it exists)")
+	c.Flags().StringVar(&o.dir, "dir", "", "the journal's directory, instead of the configured one")
+}
+
+func (p *program) journalDir(o *journalFlags) (string, error) {
+	if o.dir != "" {
+		return o.dir, nil
+	}
+	cfg, _, err := p.loadWithoutSecrets(o.config)
+	if err != nil {
+		return "", err
+	}
+	return cfg.Journal.Dir, nil
+}
+
+// reading opens the journal for reading, runs f, and closes it.
+func (p *program) reading(o *journalFlags, f func(*journal.Journal) error) error {
+	dir, err := p.journalDir(o)
+	if err != nil {
+		return err
+	}
+	j, err := journal.Open(journal.Options{Dir: dir, ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(j), j.Close())
+}
+
+// journalStats is what 'journal stat --json' prints.
+type journalStats struct {
+	Next          uint64     `json:"next_record"`
+	Pending       int        `json:"pending"`
+	Published     int        `json:"published"`
+	Dead          int        `json:"dead"`
+	DiskBytes     uint64     `json:"disk_bytes"`
+	OldestPending *time.Time `json:"oldest_pending,omitempty"`
+}
+
+func (p *program) journalStat() *cobra.Command {
+	var o journalFlags
+	c := &cobra.Command{Use: "stat", Short: "Count what is in it", Args: noArgs}
+	o.add(c)
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	c.RunE = func(*cobra.Command, []string) error {
+		return p.reading(&o, func(j *journal.Journal) error {
+			s := journalStats{Next: j.Next(), DiskBytes: j.DiskBytes()}
+			for e, err := range j.Newest(0) {
+				if err != nil {
+					return err
+				}
+				switch e.State {
+				case journal.Pending:
+					s.Pending++
+					appended := e.Appended.UTC()
+					s.OldestPending = &appended
+				case journal.Published:
+					s.Published++
+				case journal.Dead:
+					s.Dead++
+				}
+			}
+			if *asJSON {
+				return p.printJSON(s)
+			}
+			fmt.Fprintf(p.stdout, "pending    %d\npublished  %d (kept for replay, healing and dedup)\ndead       %d\nnext       record %d\non disk    %d bytes\n", s.Pending, s.Published, s.Dead, s.Next, s.DiskBytes)
+			if s.OldestPending != nil {
+				fmt.Fprintf(p.stdout, "oldest     pending since %s\n", s.OldestPending.Local().Format(time.RFC3339))
+			}
+			return nil
+		})
+	}
+	return c
+}
+
+func (p *program) journalVerify() *cobra.Command {
+	var o journalFlags
+	c := &cobra.Command{Use: "verify", Short: "Read all of it and check every record against its checksums", Args: noArgs}
+	o.add(c)
+	c.RunE = func(*cobra.Command, []string) error {
+		return p.reading(&o, func(j *journal.Journal) error {
+			records, bad := 0, 0
+			for e, err := range j.Newest(0) {
+				records++
+				if err == nil {
+					err = verifyRecord(j, e)
+				}
+				if err != nil {
+					bad++
+					fmt.Fprintf(p.stdout, "record %d: %v\n", e.Seq, err)
+				}
+			}
+			if bad > 0 {
+				return fmt.Errorf("%d of %d records are damaged: 'persat-bridge journal repair --to DIR' saves the others", bad, records)
+			}
+			_, err := fmt.Fprintf(p.stdout, "%d records, all whole\n", records)
+			return err
+		})
+	}
+	return c
+}
+
+func verifyRecord(j *journal.Journal, e journal.Entry) error {
+	if _, err := bridge.RecordOf(e); err != nil {
+		return err
+	}
+	body, err := j.Body(e.Seq)
+	if errors.Is(err, journal.ErrNotFound) && e.State == journal.Published {
+		return nil // retention or a limit took it
+	}
+	if err != nil {
+		return fmt.Errorf("body: %w", err)
+	}
+	if sum := sha256.Sum256(body); !bytes.Equal(sum[:len(e.Digest)], e.Digest) {
+		return errors.New("body: does not have its digest")
+	}
+	return nil
+}
+
+func (p *program) journalDump() *cobra.Command {
+	var o journalFlags
+	c := &cobra.Command{Use: "dump", Short: "Print every record as a line of JSON, the newest first", Args: noArgs}
+	o.add(c)
+	state := c.Flags().String("state", "", "only pending, published or dead ones")
+	c.RunE = func(*cobra.Command, []string) error {
+		switch journal.State(*state) {
+		case "", journal.Pending, journal.Published, journal.Dead:
+		default:
+			return usageError{fmt.Errorf("--state: %q is not pending, published or dead", *state)}
+		}
+		return p.reading(&o, func(j *journal.Journal) error {
+			out := json.NewEncoder(p.stdout)
+			for e, err := range j.Newest(0) {
+				if err != nil {
+					return err
+				}
+				if *state != "" && e.State != journal.State(*state) {
+					continue
+				}
+				r, err := bridge.RecordOf(e)
+				if err != nil {
+					return err
+				}
+				if r.Body, err = j.Body(e.Seq); err != nil && !errors.Is(err, journal.ErrNotFound) {
+					return err
+				}
+				if err := out.Encode(dumped{r, string(r.Body)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return c
+}
+
+// dumped is a record with its body as people read it.
+type dumped struct {
+	bridge.Record
+	Body string `json:"body"`
+}
+
+func (p *program) journalRepair() *cobra.Command {
+	var o journalFlags
+	c := &cobra.Command{
+		Use:   "repair --to DIR",
+		Short: "Save what can be read of a damaged journal into a new one",
+		Long: "Save what can be read of a damaged journal into a new one, and say what could not. The old one is not changed.\n" +
+			"Afterwards move the old directory away and the new one into its place.",
+		Args: noArgs,
+	}
+	o.add(c)
+	to := c.Flags().String("to", "", "directory of the new journal; must not exist")
+	c.RunE = func(*cobra.Command, []string) error {
+		if *to == "" {
+			return usageError{errors.New("--to: name a new directory")}
+		}
+		dir, err := p.journalDir(&o)
+		if err != nil {
+			return err
+		}
+		report, err := journal.Repair(dir, *to, zap.NewNop())
+		if err != nil {
+			return err
+		}
+		return p.showRepair(report, *to)
+	}
+	return c
+}
+
+func (p *program) showRepair(r journal.Report, to string) error {
+	for _, note := range r.Notes {
+		fmt.Fprintln(p.stdout, note)
+	}
+	fmt.Fprintf(p.stdout, "saved into %s: %d pending, %d published, %d dead\n", to, r.Pending, r.Published, r.Dead)
+	for _, item := range r.Damaged {
+		what := item.Key
+		if record, err := bridge.RecordOf(journal.Entry{Item: item}); err == nil {
+			what = fmt.Sprintf("%s %s, accepted %s", item.Key, record.Type, record.Accepted.Local().Format(time.RFC3339))
+		}
+		fmt.Fprintf(p.stdout, "record %d (%s): its body is damaged; it is a dead letter now: have the sender send it again\n", item.Seq, what)
+	}
+	lost := 0
+	for _, span := range r.Lost {
+		lost += int(span.Last - span.First + 1)
+		fmt.Fprintf(p.stdout, "record(s) %s: nothing could be read\n", span)
+	}
+	if lost+len(r.Damaged) > 0 {
+		return fmt.Errorf("%d record(s) could not be saved", lost+len(r.Damaged))
+	}
+	_, err := fmt.Fprintln(p.stdout, "nothing was lost")
+	return err
+}

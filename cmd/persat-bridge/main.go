@@ -1,0 +1,131 @@
+// Persat-bridge takes the webhooks of Persat, makes each one durable, answers,
+// and publishes it to NATS JetStream. See README.md, and package bridge for what
+// it promises.
+//
+// This directory is the wiring: a file for each subcommand, app.go for the
+// bridge in its parts, config for what can be configured. Dependencies of the
+// command alone: cobra for the command line, progressbar for send, x/term to
+// know a terminal.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1 // while running
+	exitUsage  = 2 // bad usage or bad configuration
+)
+
+// program is what a command has of the world.
+type program struct {
+	environ        []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+// errQuiet ends the command with exitFailed after it has said why itself.
+var errQuiet = errors.New("said already")
+
+// run is the whole program; it returns the exit code.
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if mistakes, ok := errors.AsType[config.Mistakes](err); ok {
+		for _, m := range mistakes {
+			fmt.Fprintln(stderr, m)
+		}
+		return exitUsage
+	}
+	if errors.Is(err, errQuiet) {
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "persat-bridge: %v\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "persat-bridge",
+		Short:         "Persat's webhooks, durable, to NATS JetStream",
+		Long:          "persat-bridge receives the webhooks of Persat, makes each one durable, answers at once,\nand publishes it to NATS JetStream. Start with: persat-bridge demo",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return usageError{errors.New("no command; 'persat-bridge --help' lists them, 'persat-bridge demo' shows what it does")}
+		},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.tailCommand(),
+		p.checkCommand(), p.deadCommand(), p.replayCommand(), p.journalCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
+	return root
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command or argument %q for '%s'; see '%s --help'", args[0], c.CommandPath(), c.CommandPath())}
+	}
+	return nil
+}
+
+// configFlag gives c the flag that names the configuration.
+func configFlag(c *cobra.Command) *string {
+	return c.Flags().StringP("config", "c", "", "configuration file (default: ./config.yaml when it exists)")
+}
+
+// load reads the configuration. Its error is config.Mistakes.
+func (p *program) load(file string) (*config.Config, []config.Warning, error) {
+	return config.Load(file, p.environ)
+}
+
+// loadWithoutSecrets is load for commands that answer no sender: the sources'
+// secrets need not be there.
+func (p *program) loadWithoutSecrets(file string) (*config.Config, []config.Warning, error) {
+	return config.LoadWithoutSecrets(file, p.environ)
+}
+
+// getenv is the value of a variable of the environment.
+func (p *program) getenv(name string) string {
+	for _, entry := range p.environ {
+		if len(entry) > len(name) && entry[len(name)] == '=' && entry[:len(name)] == name {
+			return entry[len(name)+1:]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+)
+
+// natsCLI is the nats command of this version, as a tool of this test. It is not
+// in go.mod: it would bring more modules than all of the bridge has.
+const natsCLI = "github.com/nats-io/natscli/nats@v0.5.1"
+
+// installNATSCLI builds the nats command, the first time in about a minute, and
+// returns the directory it is in.
+func installNATSCLI(t *testing.T) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = t.TempDir()
+	}
+	_, release, _ := strings.Cut(natsCLI, "@")
+	bin := filepath.Join(cache, "persat-bridge-test", "nats-"+release)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	install := exec.CommandContext(ctx, "go", "install", natsCLI)
+	install.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
+	if output, err := install.CombinedOutput(); err != nil {
+		skipOutsideCI(t, "the nats command cannot be built: %v\n%s", err, output)
+	}
+	return bin
+}
+
+// The commands of the README read the stream of a bridge.
+func TestNATSCLI(t *testing.T) {
+	block := between(t, readReadme(t), "nats-cli")
+	bin := installNATSCLI(t)
+	b := newBridgeProcess(t)
+	b.start()
+	s := newSender(b.url, testSecret, 1)
+	defer s.close()
+	post := func(id, eventType string) {
+		t.Helper()
+		body, err := persat.Sample(eventType, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := s.post(t.Context(), id, body); err != nil || !a.ok() {
+			t.Fatalf("post: %d %v", a.code, err)
+		}
+	}
+	for _, eventType := range persat.Types() {
+		post("cli-"+eventType, eventType)
+	}
+	eventually(t, "the samples published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+
+	// What each command must show, by how it begins.
+	expected := []struct{ begins, shows string }{
+		{"nats stream subjects PERSAT", "persat.deliveryRoute.assigned"},
+		{"nats stream get PERSAT", "Nats-Msg-Id: persat:cli-workorder.closed"},
+		{"nats sub ", "ce-id: cli-live"},
+		{"nats consumer add PERSAT", "Max Ack Pending: 1"},
+		{"nats consumer next PERSAT", `{"eventType":"workorder.created"`},
+		{"nats consumer info PERSAT", "Unprocessed Messages: 3"}, // 4 samples and the live one less 2
+	}
+	var ran []string
+	for line := range strings.Lines(block) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "nats ") {
+			continue
+		}
+		ran = append(ran, line)
+		c := &shell{t: t, line: line, env: []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + b.dir, "NATS_URL=" + b.nats}}
+		follows := strings.HasPrefix(line, "nats sub ")
+		output := c.run(follows, func() { post("cli-live", "workorder.closed") })
+		found := false
+		for _, e := range expected {
+			if strings.HasPrefix(line, e.begins) {
+				found = true
+				if !strings.Contains(output, e.shows) {
+					t.Errorf("%s\nshows no %q:\n%s", line, e.shows, output)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("%s\nis in the README, and this test does not know what it shows", line)
+		}
+	}
+	if len(ran) < len(expected) {
+		t.Errorf("the README has the commands %q, want at least the %d that this test knows", ran, len(expected))
+	}
+}
+
+// shell runs one line as a reader of the README would.
+type shell struct {
+	t    *testing.T
+	line string
+	env  []string
+
+	mu     sync.Mutex
+	output bytes.Buffer
+}
+
+func (s *shell) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.output.Write(b)
+}
+
+func (s *shell) said() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.output.String()
+}
+
+// run returns what the line wrote. One that follows hears of an event, by what
+// the function live does, and is interrupted.
+func (s *shell) run(follows bool, live func()) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+s.line)
+	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, s, s
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	if follows {
+		eventually(s.t, "a subscription: "+s.line, func() bool { return strings.Contains(s.said(), "Subscribing") })
+		time.Sleep(300 * time.Millisecond) // it says so before it is
+		live()
+		eventually(s.t, "an event at "+s.line, func() bool { return strings.Contains(s.said(), "eventType") })
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			s.t.Error(err)
+		}
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !(follows && errors.As(err, &exit)) {
+		s.t.Errorf("%s: %v\n%s", s.line, err, s.said())
+	}
+	return s.said()
+}

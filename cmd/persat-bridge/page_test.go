@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/publisher"
+)
+
+// TestPage is a night of an operator: the status page of a running bridge, in a
+// real browser, over an outage and a dead letter. Each state is left as a
+// picture in artefacts/.
+func TestPage(t *testing.T) {
+	n := newNATSProcess(t, "")
+	n.start()
+	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.url)
+	b.start()
+	p := newBrowser(t)
+	p.open(b.admin)
+	s := newSender(b.url, testSecret, 4)
+	defer s.close()
+	post := func(body []byte) string {
+		t.Helper()
+		id := newDeliveryID()
+		if a, err := s.post(t.Context(), id, body); err != nil || !a.ok() {
+			t.Fatalf("post: %d %s %v", a.code, a.Error, err)
+		}
+		return id
+	}
+	sample := func(eventType, entity string) []byte {
+		t.Helper()
+		body, err := persat.Sample(eventType, entity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}
+
+	// Quiet.
+	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
+	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
+
+	// Events arrive without a reload.
+	for _, eventType := range persat.Types() {
+		for i := range 4 {
+			post(sample(eventType, fmt.Sprint(4000+i)))
+		}
+	}
+	last := post(sample("workorder.closed", "<img src=x onerror=alert(1)>"))
+	p.waitFor("the newest event", `$('#events').includes('`+last+`')`)
+	p.waitFor("it is published", `document.querySelector('#events li .badge').textContent === 'published'`)
+	p.waitFor("the counts by type", `$('#types').includes('workorder.closed')`)
+	p.waitFor("the stream", `$('#stream').includes('persat.>') && $('#stream').includes('2 h')`)
+	p.waitFor("an entity is text", `$('#events').includes('<img src=x') && !document.querySelector('#events img')`)
+	p.run(chromedp.SendKeys(chromedp.CSS("#q"), last))
+	p.waitFor("the search", `document.querySelectorAll('#events > li').length === 1`)
+	p.run(chromedp.Click(chromedp.CSS("#events button")))
+	p.waitFor("the body", `$('#events pre').includes('"eventType": "workorder.closed"')`)
+	p.shoot("events")
+	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = ''; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
+
+	// Too large for this NATS: a dead letter, with what to change.
+	large := sample("workorder.finished", "")
+	large = append(large[:len(large)-1:len(large)-1], []byte(`,"padding":"`+strings.Repeat("x", 2<<20)+`"}`)...)
+	dead := post(large)
+	p.waitFor("the dead letter", `$('#dead').includes('max_payload') && $('#sentence').includes('1 dead letter to decide on')`)
+	p.shoot("dead letter")
+
+	// NATS goes away, and the sentence follows.
+	if code := n.stop(); code != 0 {
+		t.Errorf("nats-server ended with %d", code)
+	}
+	p.waitFor("NATS away", `$('#sentence').includes('NATS away since')`)
+	for range 7 {
+		post(sample("delivery.created", ""))
+	}
+	p.waitFor("what waits", `/^Accepting; NATS away since \d\d:\d\d, 7 events waiting, .*nothing lost$/.test($('#sentence'))`)
+	p.shoot("nats away")
+	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="es"]`)))
+	p.waitFor("Spanish", `/^Aceptando; NATS ausente desde las \d\d:\d\d, 7 eventos en espera, .*nada perdido$/.test($('#sentence')) && document.documentElement.lang === 'es'`)
+	p.shoot("nats away in Spanish")
+
+	// It comes back, with the limit raised as the dead letter's reason asks.
+	config, err := os.ReadFile(n.args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(n.args[0], append(config, "max_payload: 4MB\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	p.waitFor("it has recovered", `$('#sentence').includes('Aceptando y publicando; nada en espera')`)
+	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="en"]`)))
+
+	// A discard that is not confirmed twice changes nothing.
+	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
+	p.run(chromedp.Click(chromedp.CSS("#ask-no")), chromedp.WaitNotVisible(chromedp.CSS("#ask")))
+	if got := b.metric("persat_bridge_dead_events"); got != 1 {
+		t.Errorf("dead letters after a discard that was cancelled: got %v, want 1", got)
+	}
+	p.run(chromedp.Click(chromedp.CSS("#dead .replay-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")))
+	p.shoot("asked")
+	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.waitFor("it is on its way", `$('#dead-result').includes('1 dead letter is on the way again')`)
+	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
+	findInStream(t, n.url, dead)
+
+	// Replay by time, with its progress.
+	p.run(chromedp.Click(chromedp.CSS("#replay button.main")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.waitFor("the replay has ended", `/Last replay: (\d+) of \1 published/.test($('#replay-text'))`)
+	p.shoot("after the replay")
+	p.run(script(`(() => { const l = document.querySelector('#log-level'); l.value = 'debug'; l.dispatchEvent(new Event('change')) })()`))
+	eventually(t, "the log says who changed its level", func() bool { return strings.Contains(b.said(), "admin: log level changed") })
+
+	// A reload keeps the charts; the browser's language, a phone and a dark room.
+	p.run(func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
+		_, language := cdp.Call(ctx, tab, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{UserAgent: "Mozilla/5.0", AcceptLanguage: "es-AR"})
+		dark := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}
+		_, media := cdp.Call(ctx, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: dark})
+		return chromedp.Void{}, errors.Join(language, media)
+	}, chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile), script(`localStorage.clear()`))
+	p.open(b.admin)
+	p.waitFor("the browser's language", `$('#sentence') === 'Aceptando y publicando; nada en espera'`)
+	p.waitFor("the charts are there at once", `document.querySelectorAll('#chart-flow path.curve').length === 2`)
+	wide, err := chromedp.Run(p.ctx, chromedp.Evaluate[int](`document.scrollingElement.scrollWidth - window.innerWidth`))
+	if err != nil || wide > 0 {
+		t.Errorf("on a phone the page is %d px wider than the screen (%v)", wide, err)
+	}
+	p.shoot("phone, Spanish, dark")
+	p.checkConsole()
+
+	// The bridge itself goes away. From here on the console says so too.
+	if code := b.stop(); code != 0 {
+		t.Errorf("persat-bridge ended with %d", code)
+	}
+	p.waitFor("the bridge is lost", `!document.querySelector('#lost').hidden && $('#lost').includes('El puente no responde desde las')`)
+	p.shoot("bridge lost")
+	b.start()
+	p.waitFor("the bridge is back", `document.querySelector('#lost').hidden`)
+}
+
+// TestPageToken is the page of a bridge with a token.
+func TestPageToken(t *testing.T) {
+	b := newBridgeProcess(t, "PERSAT_BRIDGE_ADMIN_TOKEN=correct-horse-battery")
+	b.start()
+	p := newBrowser(t)
+	p.open(b.admin)
+	p.run(chromedp.WaitVisible(chromedp.CSS("#token")), chromedp.SendKeys(chromedp.CSS("#token"), "wrong\r"))
+	p.waitFor("the wrong token", `$('#door-error').includes('not the token')`)
+	p.shoot("token")
+	p.run(chromedp.SendKeys(chromedp.CSS("#token"), "correct-horse-battery\r"))
+	p.waitFor("the page", `$('#sentence').includes('Accepting')`)
+	p.open(b.admin)
+	p.waitFor("the page after a reload", `$('#sentence').includes('Accepting')`)
+}
+
+// findInStream looks for a delivery under its id of a replay.
+func findInStream(t *testing.T, url, delivery string) {
+	t.Helper()
+	nc, err := publisher.Dial(t.Context(), publisher.ConnectOptions{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replayed dead letter in the stream", func() bool {
+		m, err := stream.GetLastMsgForSubject(t.Context(), "persat.workorder.finished")
+		return err == nil && m.Header["ce-id"][0] == delivery && strings.HasPrefix(m.Header.Get("Nats-Msg-Id"), "persat:"+delivery+":r")
+	})
+}
+
+// browser is a page in a headless Chromium.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu     sync.Mutex
+	errors []string
+}
+
+// needTool finds a program, or ends the test: skipped on a developer's machine,
+// failed in CI, where nobody would read that it was skipped.
+func needTool(t *testing.T, what string, names ...string) string {
+	t.Helper()
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed, and this is CI", what)
+	}
+	t.Skipf("SKIPPED, NOT TESTED: %s is not installed", what)
+	return ""
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	path := needTool(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("accept-lang", "en-US")))
+	t.Cleanup(cancel)
+	p := &browser{t: t, ctx: ctx}
+	err := chromedp.Listen(ctx, func(event any) {
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			p.complain("exception %s %v", e.ExceptionDetails.Text, e.ExceptionDetails.Exception)
+		case *runtime.EventConsoleAPICalled:
+			p.complain("%s %v", e.Type, e.Args)
+		case *cdplog.EventEntryAdded:
+			p.complain("%s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL)
+		}
+	})
+	if err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
+	return p
+}
+
+// complain notes what the page wrote to its console, which should be nothing.
+func (p *browser) complain(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.errors = append(p.errors, fmt.Sprintf(format, args...))
+}
+
+func script(expression string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](expression)
+}
+
+func (p *browser) run(steps ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		p.shoot("failure")
+		p.t.Fatal(err)
+	}
+}
+
+func (p *browser) open(url string) {
+	p.t.Helper()
+	p.run(chromedp.Navigate(url + "/"))
+}
+
+// waitFor waits until an expression is true; $(selector) in it is the text that is
+// to be read there.
+func (p *browser) waitFor(what, expression string) {
+	p.t.Helper()
+	script := `(() => { const $ = (s) => document.querySelector(s)?.innerText ?? ''; return !!(` + expression + `) })()`
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		yes, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](script))
+		if err != nil {
+			p.t.Fatalf("%s: %v", what, err)
+		}
+		if yes {
+			return
+		}
+		if time.Now().After(deadline) {
+			text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body.innerText`))
+			p.shoot("failure")
+			p.t.Fatalf("waited in vain for %s; console %q; the page says:\n%.3000s", what, p.errors, text)
+		}
+	}
+}
+
+// shoot leaves a picture of the whole page in artefacts/.
+func (p *browser) shoot(name string) {
+	p.t.Helper()
+	picture, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		p.t.Errorf("picture %s: %v", name, err)
+		return
+	}
+	dir := filepath.Join("..", "..", "artefacts")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	file := strings.ToLower(strings.NewReplacer(" ", "-", ",", "").Replace(p.t.Name() + " " + name + ".png"))
+	if err := os.WriteFile(filepath.Join(dir, file), picture, 0o644); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// checkConsole fails for whatever the browser complained of.
+func (p *browser) checkConsole() {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, text := range p.errors {
+		p.t.Errorf("the browser's console: %s", text)
+	}
+}

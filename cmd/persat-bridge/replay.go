@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/admin"
+)
+
+func (p *program) replayCommand() *cobra.Command {
+	var o operatorFlags
+	c := &cobra.Command{
+		Use:   "replay --since … [--until …] [--type …] [--source …] [--id …]",
+		Short: "Publish retained events again",
+		Long: "Publish events again that the journal of the running bridge still keeps (journal.retention), in order per entity,\n" +
+			"under new message ids (…:r<n>) and with a Persat-Replay header. New events do not wait behind them.",
+		Args: noArgs,
+	}
+	o.add(c)
+	f := c.Flags()
+	f.StringVar(&o.query.Until, "until", "", "only before then")
+	f.StringSliceVar(&o.query.IDs, "id", nil, "only these record numbers or delivery ids")
+	f.BoolVar(&o.query.All, "all", false, "all that is retained")
+	f.BoolVar(&o.query.DryRun, "dry-run", false, "only count")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if o.query.Empty() && !o.query.All {
+			return usageError{errors.New("say which events: --since, --until, --type, --source, --id, or --all")}
+		}
+		client, err := p.client(o.config)
+		if err != nil {
+			return err
+		}
+		return p.replay(c.Context(), client, &o)
+	}
+	return c
+}
+
+func (p *program) replay(ctx context.Context, client *admin.Client, o *operatorFlags) error {
+	count := o.query
+	count.DryRun = true
+	counted, err := client.StartReplay(ctx, count)
+	if err != nil {
+		return err
+	}
+	if o.query.DryRun {
+		if o.json {
+			return p.printJSON(counted)
+		}
+		fmt.Fprintf(p.stdout, "%d event(s) would be published again\n", counted.Matched)
+		return nil
+	}
+	if counted.Matched == 0 {
+		return errors.New("no retained event fits")
+	}
+	if err := p.confirm(o.yes, fmt.Sprintf("publish %d event(s) again?", counted.Matched)); err != nil {
+		return err
+	}
+	started, err := client.StartReplay(ctx, o.query)
+	if err != nil {
+		return err
+	}
+	return p.followReplay(ctx, client, *started.Replay, o.json)
+}
+
+// followReplay shows how far it is until it has ended. To stop following does
+// not stop the replay.
+func (p *program) followReplay(ctx context.Context, client *admin.Client, r bridge.Replay, asJSON bool) error {
+	bar := progressbar.DefaultSilent(int64(r.Matched))
+	if isTerminal(p.stderr) {
+		bar = progressbar.NewOptions(r.Matched, progressbar.OptionSetWriter(p.stderr), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionClearOnFinish())
+	}
+	number := r.Number
+	for r.Running {
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("replay %d goes on without being followed", number)
+		}
+		var err error
+		if r, err = client.Replay(ctx); err != nil {
+			return err
+		}
+		if r.Number != number {
+			return fmt.Errorf("replay %d is over, and another one runs", number)
+		}
+		_ = bar.Set(r.Published + r.Failed + r.Skipped)
+	}
+	_ = bar.Finish()
+	if asJSON {
+		return p.printJSON(r)
+	}
+	fmt.Fprintf(p.stdout, "replay %d: %d published, %d skipped (no longer kept), %d failed, in %s\n", r.Number, r.Published, r.Skipped, r.Failed, r.Ended.Sub(r.Started).Round(time.Millisecond))
+	if r.Failed > 0 {
+		return fmt.Errorf("%d event(s) were refused, the last one: %s", r.Failed, r.Reason)
+	}
+	return nil
+}

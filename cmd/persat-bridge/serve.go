@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the bridge",
+		Long:  "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the configuration again and takes over the secrets of the sources, and reads the certificate again.",
+		Args:  noArgs,
+	}
+	file := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error { return p.serve(c.Context(), *file) }
+	return c
+}
+
+func (p *program) serve(ctx context.Context, file string) error {
+	cfg, warnings, err := p.load(file)
+	if err != nil {
+		return err
+	}
+	log, level, err := newLog(p.stderr, cfg.Log)
+	if err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
+	for _, w := range warnings {
+		log.Warn("configuration", zap.Stringer("warning", w))
+	}
+	a, err := newApp(ctx, cfg, log, level)
+	if err != nil {
+		return err
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				p.reload(file, a, log)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return a.run(ctx)
+}
+
+// reload takes over the secrets of the configuration as it is now, and the
+// certificate, each for itself. With a mistake in one it stays as it was.
+func (p *program) reload(file string, a *app, log *zap.Logger) {
+	if a.certificate != nil {
+		_ = a.certificate.reload() // it logs
+	}
+	cfg, _, err := p.load(file)
+	if err == nil {
+		err = a.webhook.SetSecrets(sourceSecrets(cfg))
+	}
+	if err != nil {
+		log.Error("SIGHUP: the configuration has mistakes, the old secrets stay", zap.Error(err))
+		return
+	}
+	log.Info("SIGHUP: secrets read again; other keys need a restart")
+}
+
+func sourceSecrets(cfg *config.Config) map[string][]string {
+	secrets := make(map[string][]string)
+	for name, source := range cfg.Sources {
+		secrets[name] = reveal(source.Secrets)
+	}
+	return secrets
+}

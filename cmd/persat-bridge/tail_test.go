@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/publisher"
+)
+
+// tailing is 'persat-bridge tail' at work in this process.
+type tailing struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	end    chan int
+
+	mu             sync.Mutex
+	stdout, stderr bytes.Buffer
+}
+
+func (g *tailing) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stdout.Write(b)
+}
+
+func (g *tailing) lines() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(strings.Lines(g.stdout.String()))
+}
+
+// startTail runs it against a server until the test or stop ends it.
+func startTail(t *testing.T, natsURL string, args ...string) *tailing {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	g := &tailing{t: t, cancel: cancel, end: make(chan int, 1)}
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	text := "sources: {persat: {}, north: {subject_prefix: norte}}\nnats: {url: " + natsURL + "}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		g.end <- run(ctx, append([]string{"tail", "-c", file}, args...), nil, strings.NewReader(""), g, &g.stderr)
+	}()
+	return g
+}
+
+// waitFor returns the lines when there are n.
+func (g *tailing) waitFor(n int) []string {
+	g.t.Helper()
+	eventually(g.t, fmt.Sprintf("%d lines of tail", n), func() bool { return len(g.lines()) >= n })
+	return g.lines()
+}
+
+func (g *tailing) stop() {
+	g.t.Helper()
+	g.cancel()
+	if code := <-g.end; code != exitDone {
+		g.t.Errorf("exit code %d, want 0: %s", code, g.stderr.String())
+	}
+}
+
+// publish publishes events as the bridge does.
+func publish(t *testing.T, natsURL string, events ...*bridge.Event) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	p, err := publisher.New(publisher.Options{
+		Connect:  publisher.ConnectOptions{URL: natsURL},
+		Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: time.Hour},
+		Prefixes: map[string]string{"persat": "persat", "north": "norte"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := p.Connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	for _, e := range events {
+		if _, err := session.Publish(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func event(source, id, eventType, payload string, entities ...string) *bridge.Event {
+	return &bridge.Event{
+		Source: source, ID: id, Type: eventType, Entities: entities, Accepted: time.Now().Add(-1500 * time.Millisecond),
+		Body: []byte(`{"eventType":"` + eventType + `","payload":` + payload + `}`),
+	}
+}
+
+func TestTail(t *testing.T) {
+	n := newNATSProcess(t, "")
+	n.start()
+	publish(t, n.url,
+		event("persat", "a", "workorder.closed", `{"_id":"48","state":"CERRADA_OK"}`, "48"),
+		event("persat", "b", "client.updated", `{"uid_client":"Ferretería Ñandú 5%"}`, "Ferretería Ñandú 5%"),
+		event("north", "c", "delivery.deleted", `[{"_id":"D-1","state":"PENDING"},{"_id":"D-2","state":"PENDING"},{"_id":"D-3","state":"PENDING"}]`, "D-1", "D-2", "D-3"),
+		event("persat", "d", "workorder.created", "{\"_id\":\"\\u001b[31mred\",\"state\":\"PENDIENTE\"}", "\x1b[31mred"),
+		event("persat", "e", "form.created", `{"_id":"f1","state":{"name":"Nuevo"}}`, "f1"),
+		event("persat", "f", "delivery.deleted", `[{"_id":"D-4","state":"PENDING"},{"_id":"D-5","state":"ASSIGNED"}]`, "D-4", "D-5"),
+	)
+	nc, err := nats.Connect(n.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := nc.Publish("persat.by.hand", []byte("not JSON")); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("for people", func(t *testing.T) {
+		g := startTail(t, n.url, "--since", "1h")
+		lines := g.waitFor(7)
+		g.stop()
+		for i, want := range [][]string{
+			{"persat.workorder.closed", "48", "CERRADA_OK", "15"},
+			{"persat.client.updated", "Ferretería Ñandú 5%"},
+			{"norte.delivery.deleted", "D-1 +2", "PENDING"},
+			{"persat.workorder.created", "�[31mred", "PENDIENTE"},
+			{"persat.form.created", "f1", "Nuevo"},
+			{"persat.delivery.deleted", "D-4 +1"},
+			{"persat.by.hand", " -"},
+		} {
+			for _, part := range want {
+				if !strings.Contains(lines[i], part) {
+					t.Errorf("line %q: no %q", lines[i], part)
+				}
+			}
+		}
+		if strings.Contains(lines[5], "PENDING") || strings.Contains(strings.Join(lines, ""), "\x1b") {
+			t.Errorf("got %q: a state that not all have, or an escape", lines)
+		}
+	})
+
+	filters := []struct {
+		name string
+		args []string
+		want []string // sequences
+	}{
+		{"a type", []string{"--type", "workorder.closed"}, []string{"1"}},
+		{"a pattern over both sources", []string{"--type", "delivery.*"}, []string{"3", "6"}},
+		{"patterns that overlap", []string{"--type", "workorder.>", "--type", "*.created"}, []string{"1", "4", "5"}},
+		{"a type under a subject", []string{"--type", "delivery.deleted", "--subject", "norte.>"}, []string{"3"}},
+		{"a subject", []string{"--subject", "persat.*.*"}, []string{"1", "2", "4", "5", "6", "7"}},
+		{"an entity, decoded", []string{"--entity", "Ferretería Ñandú 5%"}, []string{"2"}},
+		{"an entity of a bulk event, or another", []string{"--entity", "D-2", "--entity", "48"}, []string{"1", "3"}},
+		{"an entity of that type alone", []string{"--entity", "48", "--type", "client.*", "--entity", "f1", "--type", "form.created"}, []string{"5"}},
+	}
+	for _, tt := range filters {
+		t.Run(tt.name, func(t *testing.T) {
+			g := startTail(t, n.url, append(tt.args, "--since", time.Now().Add(-time.Hour).Format(time.RFC3339), "--json")...)
+			g.waitFor(len(tt.want))
+			time.Sleep(100 * time.Millisecond) // for what should not come
+			lines := g.lines()
+			g.stop()
+			var got []string
+			for _, line := range lines {
+				var m tailed
+				if err := json.Unmarshal([]byte(line), &m); err != nil {
+					t.Fatalf("line %q: %v", line, err)
+				}
+				got = append(got, fmt.Sprint(m.Sequence))
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+
+	t.Run("as JSON", func(t *testing.T) {
+		g := startTail(t, n.url, "--since", "1h", "--json")
+		lines := g.waitFor(7)
+		g.stop()
+		var bulk, strange tailed
+		for i, m := range map[int]*tailed{2: &bulk, 6: &strange} {
+			if err := json.Unmarshal([]byte(lines[i]), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if bulk.Type != "delivery.deleted" || !slices.Equal(bulk.Entities, []string{"D-1", "D-2", "D-3"}) || bulk.State != "PENDING" || bulk.LatencyMS == nil || *bulk.LatencyMS < 1400 || bulk.Headers["ce-source"] != "/persat/north" {
+			t.Errorf("got %#v", bulk)
+		}
+		if string(strange.Data) != `"not JSON"` || strange.LatencyMS != nil || len(strange.Entities) != 0 {
+			t.Errorf("got %#v", strange)
+		}
+	})
+}
+
+// Without --since it begins now, and a restart of NATS is only a pause.
+func TestTailFollows(t *testing.T) {
+	n := newNATSProcess(t, "")
+	n.start()
+	publish(t, n.url, event("persat", "before", "workorder.created", `{"_id":"before"}`, "before"))
+	g := startTail(t, n.url)
+	sent := 0
+	send := func() string {
+		sent++
+		id := fmt.Sprintf("WO-%d", sent)
+		publish(t, n.url, event("persat", id, "workorder.created", `{"_id":"`+id+`"}`, id))
+		return id
+	}
+	follow := func() {
+		t.Helper()
+		eventually(t, "an event that is published while tail follows", func() bool {
+			id := send()
+			time.Sleep(50 * time.Millisecond)
+			return strings.Contains(strings.Join(g.lines(), "\n"), " "+id+" ")
+		})
+	}
+	follow()
+	n.kill()
+	n.start()
+	follow()
+	g.stop()
+	if all := strings.Join(g.lines(), "\n"); strings.Contains(all, "before") {
+		t.Errorf("it did not begin now:\n%s", all)
+	}
+}
+
+func TestTailMistakes(t *testing.T) {
+	for _, tt := range []struct{ flag, value, want string }{
+		{"--since", "yesterday", `persat-bridge: --since: "yesterday" is neither a duration such as 10m nor a time such as 2024-02-09T12:00:00Z` + "\n"},
+		{"--since", "-10m", `persat-bridge: --since: "-10m" is neither a duration such as 10m nor a time such as 2024-02-09T12:00:00Z` + "\n"},
+		{"--type", "work order", `persat-bridge: --type: "work order" is no event type and no pattern of one, as in 'workorder.*'` + "\n"},
+		{"--subject", "persat..x", `persat-bridge: --subject: "persat..x" is no subject` + "\n"},
+	} {
+		var stderr bytes.Buffer
+		code := run(t.Context(), []string{"tail", tt.flag, tt.value}, nil, strings.NewReader(""), io.Discard, &stderr)
+		if code != exitUsage || stderr.String() != tt.want {
+			t.Errorf("%s %s: got exit code %d, %q, want 2, %q", tt.flag, tt.value, code, stderr.String(), tt.want)
+		}
+	}
+}
