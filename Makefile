@@ -1,0 +1,70 @@
+# make demo        the whole way of every event, on this machine alone
+# make test        all tests, with the race detector: what CI runs
+# make check       the tests and everything else that CI checks
+# make soak        the oracles in full (half an hour), the seed printed
+# make compose-test  docker-compose.yml in the Docker engine of this machine
+# make tools       what some tests need and Debian has: chromium, promtool, strace
+# make build       bin/persat-bridge, static
+# make fuzz        each fuzz target for FUZZTIME (30s)
+GO       ?= go
+FUZZTIME ?= 30s
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+
+.PHONY: demo test check lint fuzz soak build clean compose-test tools
+
+demo:
+	$(GO) run ./cmd/persat-bridge demo
+
+test: tools
+	$(GO) test -race -shuffle=on -timeout 9m ./...
+	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
+	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
+	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
+
+check: lint test
+	$(MAKE) fuzz FUZZTIME=10s
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+# Every fuzz target that there is, one after the other.
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "fuzz $$package $$target for $(FUZZTIME)"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$package; \
+	  done; \
+	done
+
+soak: tools
+	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long
+	$(GO) test -count=1 -timeout 30m -v -run Oracle ./bridge/persat/examples/consumer -long
+
+compose-test:
+	$(GO) test ./cmd/persat-bridge -run '^TestCompose$$' -compose -count=1 -v -timeout 15m
+
+# What lets some tests see, installed where that may be done: as root, with
+# apt-get. Only promtool is unpacked of its package, which would start a server. The
+# tests that want a tool say so and are skipped without it; in CI they fail.
+tools:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; missing=; \
+	  command -v chromium >/dev/null || missing="$$missing chromium fonts-dejavu-core"; \
+	  command -v strace >/dev/null || missing="$$missing strace"; \
+	  promtool=; command -v promtool >/dev/null || test -x bin/promtool || promtool=1; \
+	  test -z "$$missing$$promtool" || apt-get update -qq >/dev/null 2>&1; \
+	  test -z "$$missing" || apt-get install -y -qq --no-install-recommends $$missing >/dev/null 2>&1; \
+	  test -z "$$promtool" || { mkdir -p bin; d=$$(mktemp -d); chmod 755 $$d; \
+	    (cd $$d && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb .) >/dev/null 2>&1 && cp $$d/usr/bin/promtool bin/; rm -rf $$d; }; \
+	fi; true
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/persat-bridge ./cmd/persat-bridge
+
+clean:
+	rm -rf bin artefacts
