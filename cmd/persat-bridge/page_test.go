@@ -207,7 +207,11 @@ type browser struct {
 func needTool(t *testing.T, what string, names ...string) string {
 	t.Helper()
 	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
+		path, err := exec.LookPath(name)
+		if err == nil {
+			path, err = filepath.Abs(path) // it may be run in another directory
+		}
+		if err == nil {
 			return path
 		}
 	}
