@@ -1,7 +1,6 @@
 package persat
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,34 +38,40 @@ type Envelope struct {
 // be told must not cost the event. So an object that names one of its two keys
 // twice has none either.
 func ReadEnvelope(body []byte) (Envelope, error) {
-	if err := checkJSON(body); err != nil {
-		return Envelope{}, err
+	var eventType []byte
+	var objects []identifiers
+	types, payloads := 0, 0
+	s := newScanner(body)
+	isObject := s.at() == '{'
+	if isObject {
+		s.open()
+	} else {
+		s.value(0)
 	}
-	body = bytes.TrimLeft(body, " \t\r\n")
-	if body[0] != '{' {
-		return Envelope{}, errors.New("not a JSON object")
-	}
-
-	var eventType, payload []byte
-	for c := inside(body); c.next(); {
-		key, value := c.member()
-		switch string(unquote(key)) {
+	for first := true; isObject && s.more('}', first); first = false {
+		switch string(unquote(s.key())) {
 		case "eventType":
-			if eventType != nil {
-				return Envelope{}, errors.New("eventType appears twice")
-			}
-			eventType = value
+			types++
+			eventType = s.value(1)
 		case "payload":
-			if payload != nil {
-				return Envelope{}, errors.New("payload appears twice")
-			}
-			payload = value
+			payloads++
+			objects = s.payload()
+		default:
+			s.value(1)
 		}
 	}
 
 	switch {
-	case eventType == nil:
+	case !s.end() || !utf8.Valid(body):
+		return Envelope{}, notJSON(body)
+	case !isObject:
+		return Envelope{}, errors.New("not a JSON object")
+	case types == 0:
 		return Envelope{}, errors.New("no eventType")
+	case types > 1:
+		return Envelope{}, errors.New("eventType appears twice")
+	case payloads > 1:
+		return Envelope{}, errors.New("payload appears twice")
 	case eventType[0] != '"':
 		return Envelope{}, errors.New("eventType is not a string")
 	}
@@ -74,7 +79,7 @@ func ReadEnvelope(body []byte) (Envelope, error) {
 	if err := CheckType(e.Type); err != nil {
 		return Envelope{}, err
 	}
-	e.Entities = entities(kindOf(e.Type), payload)
+	e.Entities = entities(kindOf(e.Type), objects)
 	return e, nil
 }
 
@@ -116,21 +121,18 @@ func typeCharsError(eventType string) error {
 	return fmt.Errorf("eventType %q: only A-Z a-z 0-9 _ - between single dots", eventType)
 }
 
-// checkJSON reports why body is not one JSON value in UTF-8. Positions count
-// bytes from 1.
-func checkJSON(body []byte) error {
-	if !json.Valid(body) {
-		err := json.Unmarshal(body, new(json.RawMessage))
-		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-			return fmt.Errorf("not JSON: %w at byte %d", syntax, syntax.Offset)
-		}
+// notJSON says why body is not one JSON value in UTF-8. Positions count bytes
+// from 1.
+func notJSON(body []byte) error {
+	err := json.Unmarshal(body, new(json.RawMessage))
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Errorf("not JSON: %w at byte %d", syntax, syntax.Offset)
+	}
+	if err != nil {
 		return fmt.Errorf("not JSON: %w", err)
 	}
 	// encoding/json lets invalid UTF-8 pass inside strings; RFC 8259 does not.
-	if !utf8.Valid(body) {
-		return fmt.Errorf("not JSON: invalid UTF-8 at byte %d", invalidUTF8(body)+1)
-	}
-	return nil
+	return fmt.Errorf("not JSON: invalid UTF-8 at byte %d", invalidUTF8(body)+1)
 }
 
 // invalidUTF8 returns the index of the first byte of b that is not UTF-8.
@@ -146,38 +148,71 @@ func invalidUTF8(b []byte) int {
 	return at
 }
 
-// entities returns the identities in a payload, which is nil when the body has
-// none.
-func entities(kind Kind, payload []byte) []string {
-	if len(payload) == 0 {
-		return nil
-	}
-	switch payload[0] {
-	case '{':
-		if id := identity(kind, payload); id != "" {
-			return []string{id}
-		}
-	case '[':
-		return itemEntities(kind, payload)
-	}
-	return nil
+// identifiers are the members that can identify an object, as they stand in the body;
+// nil where there is none.
+type identifiers struct {
+	id, uidClient []byte
+	twice         bool // one of them
 }
 
-func itemEntities(kind Kind, payload []byte) []string {
+// payload reads the payload, which comes next in the body, and returns what can
+// identify the object that it is, or each of the objects in the array that it is.
+func (s *scanner) payload() []identifiers {
+	var all []identifiers
+	switch s.at() {
+	case '{':
+		return append(all, s.identifiers(1))
+	case '[':
+		s.open()
+		for first := true; s.more(']', first); first = false {
+			if s.at() != '{' {
+				s.value(2)
+				continue
+			}
+			if i := s.identifiers(2); i.id != nil || i.uidClient != nil {
+				all = append(all, i)
+			}
+		}
+	default:
+		s.value(1)
+	}
+	return all
+}
+
+// identifiers reads the object that comes next, which lies in so many containers.
+func (s *scanner) identifiers(depth int) (i identifiers) {
+	s.open()
+	for first := true; s.more('}', first); first = false {
+		member := &i.id
+		switch string(unquote(s.key())) {
+		case "_id":
+		case "uid_client":
+			member = &i.uidClient
+		default:
+			s.value(depth + 1)
+			continue
+		}
+		i.twice = i.twice || *member != nil
+		*member = s.value(depth + 1)
+	}
+	return i
+}
+
+// entities returns the identities of a payload's objects.
+func entities(kind Kind, objects []identifiers) []string {
+	if len(objects) == 1 {
+		if id := objects[0].text(kind); id != "" {
+			return []string{id}
+		}
+		return nil
+	}
 	var ids []string
 	// A set, because a bulk event of a few megabytes has so many items that
 	// looking each up in the list would hold a processor for minutes.
-	seen := make(map[string]struct{})
-	for c := inside(payload); c.next(); {
-		item := c.value()
-		if item[0] != '{' {
-			continue
-		}
-		id := identity(kind, item)
-		if id == "" {
-			continue
-		}
-		if _, repeated := seen[id]; repeated {
+	seen := make(map[string]struct{}, len(objects))
+	for _, object := range objects {
+		id := object.text(kind)
+		if _, repeated := seen[id]; repeated || id == "" {
 			continue
 		}
 		seen[id] = struct{}{}
@@ -186,27 +221,14 @@ func itemEntities(kind Kind, payload []byte) []string {
 	return ids
 }
 
-// identity returns the identity of one object, or "".
-func identity(kind Kind, object []byte) string {
-	var id, uidClient []byte
-	for c := inside(object); c.next(); {
-		key, value := c.member()
-		switch string(unquote(key)) {
-		case "_id":
-			if id != nil {
-				return ""
-			}
-			id = value
-		case "uid_client":
-			if uidClient != nil {
-				return ""
-			}
-			uidClient = value
-		}
+// text returns the identity of one object, or "".
+func (i identifiers) text(kind Kind) string {
+	if i.twice {
+		return ""
 	}
-	first, second := id, uidClient
+	first, second := i.id, i.uidClient
 	if kind == KindClient {
-		first, second = uidClient, id
+		first, second = second, first
 	}
 	if text := identityText(first); text != "" {
 		return text

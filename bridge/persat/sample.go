@@ -47,9 +47,7 @@ func withEntity(body []byte, kind Kind, entity string) ([]byte, error) {
 		key = []byte(`"uid_client":`)
 	}
 	at := bytes.Index(body, key) + len(key)
-	old := cursor{data: body, pos: at}
-	old.value()
-	return slices.Concat(body[:at], literal, body[old.pos:]), nil
+	return slices.Concat(body[:at], literal, body[skipValue(body, at, maxDepth):]), nil
 }
 
 func identityLiteral(kind Kind, entity string) ([]byte, error) {
@@ -70,7 +68,7 @@ func isNumber(s string) bool {
 	if s == "" || s[0] != '-' && !isDigit(s[0]) || !isDigit(s[len(s)-1]) {
 		return false
 	}
-	return json.Valid([]byte(s))
+	return valid([]byte(s))
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }

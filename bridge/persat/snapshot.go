@@ -23,7 +23,7 @@ type Snapshot struct {
 // array in their order. What is no object is left out.
 func (e *Event) Snapshots() []Snapshot {
 	payload := bytes.TrimLeft(e.Payload, " \t\r\n")
-	if !json.Valid(payload) { // of an event built by hand
+	if !valid(payload) { // of an event built by hand
 		return nil
 	}
 	kind := kindOf(e.Type)
@@ -32,8 +32,10 @@ func (e *Event) Snapshots() []Snapshot {
 		return []Snapshot{snapshot(kind, payload)}
 	case '[':
 		var all []Snapshot
-		for c := inside(payload); c.next(); {
-			if item := c.value(); item[0] == '{' {
+		s := newScanner(payload)
+		s.open()
+		for first := true; s.more(']', first); first = false {
+			if item := s.value(1); item[0] == '{' {
 				all = append(all, snapshot(kind, item))
 			}
 		}
@@ -43,7 +45,7 @@ func (e *Event) Snapshots() []Snapshot {
 }
 
 func snapshot(kind Kind, object []byte) Snapshot {
-	return Snapshot{Entity: identity(kind, object), State: stateOf(object), Data: object}
+	return Snapshot{Entity: newScanner(object).identifiers(0).text(kind), State: stateOf(object), Data: object}
 }
 
 // stateOf reads the member state, or the member name of the object there.
@@ -60,8 +62,10 @@ func stateOf(object []byte) string {
 
 // memberOf returns the value of the object's first member of that name, or nil.
 func memberOf(object []byte, name string) []byte {
-	for c := inside(object); c.next(); {
-		if key, value := c.member(); string(unquote(key)) == name {
+	s := newScanner(object)
+	s.open()
+	for first := true; s.more('}', first); first = false {
+		if key, value := s.key(), s.value(1); string(unquote(key)) == name {
 			return value
 		}
 	}
