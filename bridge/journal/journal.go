@@ -13,6 +13,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -89,27 +91,40 @@ type Journal struct {
 
 	appends chan *appendRequest
 	stop    chan struct{} // closed by Close: no new appends
-	stopped chan struct{} // closed when the committer has ended
+	stopped chan struct{} // closed when the last append has been answered
 	closing sync.Once
+	// background has what Close waits for beside that.
+	background sync.WaitGroup
 
 	// closeMu keeps the store open while someone who may come late, such as a
 	// scrape of the metrics, asks it something.
 	closeMu sync.RWMutex
 	closed  bool
 
-	// next is the sequence of the next append; the committer's alone.
-	next uint64
+	// What is commitLoop's alone: the sequence of the next append, the requests of the
+	// batch that it makes by their keys, and memory to use again.
+	next    uint64
+	inBatch map[string]*appendRequest
+	taken   []string
+	scratch []byte
+
+	known known
 	// durable is the first sequence that is not known to be synced. Readers of
 	// pending records stop before it: what is not durable is not published, or
 	// a crash could leave an event in the stream that the journal denies.
 	durable atomic.Uint64
-	// unsynced says that marks were written since the last sync.
-	unsynced atomic.Bool
+	// marks counts the batches of marks that were written, and syncedMarks those of
+	// them that are known to be on disk.
+	marks, syncedMarks atomic.Uint64
 
 	replayMu sync.Mutex // counting a replay
 	// settling is held by what reads the state of records and then changes it:
 	// else retention could take the body of a record that is being reopened.
 	settling sync.Mutex
+	// trimmedSpan and trimmedBodies are of what Trim has dropped and the disk does not
+	// have back; settling guards them.
+	trimmedSpan   bodyRun
+	trimmedBodies int
 
 	complained atomic.Int64 // when the store's last complaint was logged, in unix seconds
 
@@ -131,6 +146,7 @@ func Open(o Options) (*Journal, error) {
 		stop:    make(chan struct{}),
 		stopped: make(chan struct{}),
 		failed:  make(chan struct{}),
+		inBatch: make(map[string]*appendRequest),
 	}
 	if !o.ReadOnly {
 		if err := o.fs.MkdirAll(o.Dir, 0o700); err != nil {
@@ -151,6 +167,7 @@ func Open(o Options) (*Journal, error) {
 		close(j.stopped)
 		return j, nil
 	}
+	j.background.Go(j.learnKnown)
 	go j.commitLoop()
 	return j, nil
 }
@@ -171,16 +188,25 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		}},
 		MemTableSize:                j.memTableSize(),
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		// Ranges of bodies that retention dropped give their space back soon,
-		// not at the next compaction that happens to pass by.
-		FlushDelayDeleteRange: 2 * time.Second,
+		L0CompactionThreshold:       8,
+		L0StopWritesThreshold:       32,
 	}
-	// A new delivery id is looked up in every level and found in none; the
-	// filter answers that without a read.
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].Compression = func() *block.CompressionProfile { return sstable.MinLZCompression }
+	}
+	// Tables have either bodies or keys in them. Bodies come in the order of their keys,
+	// so tables of them are never in each other's way: they are moved down the levels
+	// as they are, while those of the small keys, which would else lie across all of
+	// them, are merged time and again.
+	po.Experimental.SpanPolicyFunc = func(key []byte) (pebble.SpanPolicy, []byte, error) {
+		switch {
+		case len(key) == 0 || key[0] < prefixBody:
+			return pebble.SpanPolicy{}, []byte{prefixBody}, nil
+		case key[0] == prefixBody:
+			return pebble.SpanPolicy{}, []byte{prefixBody + 1}, nil
+		}
+		return pebble.SpanPolicy{}, nil, nil
 	}
 	return po
 }
@@ -332,10 +358,25 @@ func (j *Journal) Sync() error {
 	if err := j.Err(); err != nil {
 		return err
 	}
-	if !j.unsynced.Swap(false) {
+	marks := j.marks.Load()
+	if j.syncedMarks.Load() >= marks {
 		return nil
 	}
-	return j.write(func() error { return j.db.LogData(nil, pebble.Sync) })
+	if err := j.write(func() error { return j.db.LogData(nil, pebble.Sync) }); err != nil {
+		return err
+	}
+	j.synced(marks)
+	return nil
+}
+
+// synced notes that so many marks are on disk.
+func (j *Journal) synced(marks uint64) {
+	for {
+		before := j.syncedMarks.Load()
+		if before >= marks || j.syncedMarks.CompareAndSwap(before, marks) {
+			return
+		}
+	}
 }
 
 // Close ends the journal: appends that are waiting are finished, marks synced. A
@@ -350,6 +391,7 @@ func (j *Journal) Close() error {
 			err = j.failure
 			return
 		}
+		j.background.Wait()
 		if !j.o.ReadOnly {
 			err = j.Sync()
 		}

@@ -475,3 +475,63 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// A change that an operator asked for is on disk when it returns, though appends
+// sync at the same time.
+func TestReviveIsOnDiskWhenItReturns(t *testing.T) {
+	for round := range 30 {
+		disk := vfs.NewCrashableMem()
+		j := open(t, "journal", func(o *Options) { o.fs = slowSync{disk} })
+		dead := record(0)
+		dead.Dead = &Death{At: time.Now(), Reason: "x"}
+		appendOne(t, j, dead)
+		item, err := j.Dead(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		for n := range 4 {
+			group.Go(func() {
+				time.Sleep(time.Duration(round) * 100 * time.Microsecond)
+				appendOne(t, j, record(n+1))
+			})
+		}
+		time.Sleep(time.Duration(round*130) * time.Microsecond)
+		if err := j.Revive([]Item{item.Item}); err != nil {
+			t.Fatal(err)
+		}
+		crashed := disk.CrashClone(vfs.CrashCloneCfg{})
+		group.Wait()
+		closeJournal(t, j)
+		after := open(t, "journal", func(o *Options) { o.fs = crashed })
+		if waits, err := after.IsPending(1); err != nil || !waits {
+			t.Fatalf("round %d: the power failed and the dead letter is not revived (%v)", round, err)
+		}
+		closeJournal(t, after)
+	}
+}
+
+// slowSync is a disk that takes a while to sync.
+type slowSync struct{ vfs.FS }
+
+func (s slowSync) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := s.FS.Create(name, category)
+	return slowFile{f}, err
+}
+
+func (s slowSync) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := s.FS.ReuseForWrite(old, name, category)
+	return slowFile{f}, err
+}
+
+type slowFile struct{ vfs.File }
+
+func (f slowFile) Sync() error {
+	time.Sleep(2 * time.Millisecond)
+	return f.File.Sync()
+}
+
+func (f slowFile) SyncData() error {
+	time.Sleep(2 * time.Millisecond)
+	return f.File.SyncData()
+}

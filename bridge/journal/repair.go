@@ -155,43 +155,74 @@ func (j *Journal) applyBatch(data []byte) error {
 	return j.db.Apply(b, pebble.NoSync)
 }
 
-// applySifted applies what is whole of a damaged batch. A record never goes back
-// in its life by that: the bytes may be those of an older batch.
+// applySifted applies what is whole of a damaged batch. The bytes of a key have no
+// checksum of their own, only the value that follows them has; so what a value says
+// is held against what is known, and a wrong sequence is found by the body's digest. A
+// record never goes back in its life, nor does another record go on for it: the
+// bytes may be those of an older batch.
 func (j *Journal) applySifted(data []byte) (saved int, err error) {
 	b := j.db.NewBatch()
 	defer b.Close()
+	bound, err := j.sequenceBound()
+	if err != nil {
+		return 0, err
+	}
+	type body struct {
+		seq   uint64
+		bytes []byte
+	}
+	bodies := make(map[[digestSize]byte]body)
 	pairs := sift(data)
-	bodies := make(map[uint64][]byte)
 	for _, p := range pairs {
 		if p.key[0] == prefixBody {
-			bodies[binary.BigEndian.Uint64(p.key[1:])] = p.value
+			bodies[digest(p.value)] = body{binary.BigEndian.Uint64(p.key[1:]), p.value}
 		}
 	}
 	for _, p := range pairs {
 		v, err := parseValue(p.value)
-		if p.key[0] == prefixBody || err != nil {
+		if p.key[0] == prefixBody || err != nil || len(v.digest) != digestSize {
 			continue
 		}
 		seq := binary.BigEndian.Uint64(p.key[1:])
-		state, err := j.Find(seq)
-		switch {
-		case err == nil && (state.State != Pending || p.key[0] == prefixPending):
-			continue
-		case err != nil && (!errors.Is(err, ErrNotFound) || seq <= j.readable("trimmed")):
+		body, hasBody := bodies[[digestSize]byte(v.digest)]
+		if hasBody && (seq == 0 || seq > bound) {
+			seq = body.seq
+		}
+		if seq == 0 || seq > bound || seq <= j.readable("trimmed") {
 			continue
 		}
-		err = errors.Join(b.Delete(seqKey(prefixPending, seq), nil), b.Set(p.key, p.value, nil))
-		if body, ok := bodies[seq]; ok {
-			if d := digest(body); bytes.Equal(d[:], v.digest) {
-				saved++
-			}
-			err = errors.Join(err, b.Set(seqKey(prefixBody, seq), body, nil))
+		state, err := j.Find(seq)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil, state.State != Pending, p.key[0] == prefixPending:
+			continue
+		case state.Key != v.key || !bytes.Equal(state.Digest, v.digest):
+			continue // it is of another record
+		}
+		err = errors.Join(b.Delete(seqKey(prefixPending, seq), nil), b.Set(seqKey(p.key[0], seq), p.value, nil))
+		if hasBody {
+			saved++
+			err = errors.Join(err, b.Set(seqKey(prefixBody, seq), body.bytes, nil))
 		}
 		if err != nil {
 			return saved, err
 		}
 	}
 	return saved, j.db.Apply(b, pebble.NoSync)
+}
+
+// sequenceBound is what no sequence in the next batch of the log can be above, though a
+// few batches before it were lost.
+func (j *Journal) sequenceBound() (uint64, error) {
+	bound := j.readable("next")
+	for _, prefix := range []byte{prefixPending, prefixPublished, prefixDead} {
+		last, _, err := j.lastSeq(prefix)
+		if err != nil {
+			return 0, err
+		}
+		bound = max(bound, last)
+	}
+	return bound + 8*maxBatch, nil
 }
 
 // copyInto writes what is whole into a new journal.
@@ -258,22 +289,32 @@ func (j *Journal) readable(name string) uint64 {
 	return n
 }
 
-// sequences goes through all records that any state key speaks of, in order, and
-// over damaged blocks.
+// sequences goes through all records that a body or any state key speaks of, in
+// order, and over damaged blocks.
 func (j *Journal) sequences(report *Report) func(yield func(uint64) bool) {
+	prefixes := [...]byte{prefixBody, prefixPending, prefixPublished, prefixDead}
 	return func(yield func(uint64) bool) {
-		next := func(from uint64) (uint64, bool) {
+		var heads [len(prefixes)]struct {
+			seq uint64
+			ok  bool
+		}
+		for i, prefix := range prefixes {
+			heads[i].seq, heads[i].ok = j.nextReadable(prefix, 0, report)
+		}
+		for {
 			lowest, found := uint64(0), false
-			for _, prefix := range []byte{prefixPending, prefixPublished, prefixDead} {
-				if seq, ok := j.nextReadable(prefix, from, report); ok && (!found || seq < lowest) {
-					lowest, found = seq, true
+			for _, head := range heads {
+				if head.ok && (!found || head.seq < lowest) {
+					lowest, found = head.seq, true
 				}
 			}
-			return lowest, found
-		}
-		for seq, ok := next(0); ok; seq, ok = next(seq + 1) {
-			if !yield(seq) {
+			if !found || !yield(lowest) {
 				return
+			}
+			for i, prefix := range prefixes {
+				if heads[i].ok && heads[i].seq == lowest {
+					heads[i].seq, heads[i].ok = j.nextReadable(prefix, lowest+1, report)
+				}
 			}
 		}
 	}

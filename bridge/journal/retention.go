@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -32,11 +33,28 @@ func (j *Journal) Trim(bodies, keys time.Time) (Trimmed, error) {
 		n, next, err := j.trim(from, bodies, keys)
 		total.Bodies += n.Bodies
 		total.Records += n.Records
-		if err != nil || next == 0 {
+		if err != nil {
 			return total, err
+		}
+		if next == 0 {
+			return total, j.reclaimTrimmed(total.Bodies)
 		}
 		from = next
 	}
+}
+
+// reclaimTrimmed gives back the space of so many more bodies, when with those before
+// they are enough to be worth the rewriting of the tables at the ends.
+func (j *Journal) reclaimTrimmed(bodies int) error {
+	j.settling.Lock()
+	if j.trimmedBodies += bodies; j.trimmedBodies < trimChunk {
+		j.settling.Unlock()
+		return nil
+	}
+	span := j.trimmedSpan
+	j.trimmedBodies, j.trimmedSpan = 0, bodyRun{}
+	j.settling.Unlock()
+	return j.reclaim(span)
 }
 
 // trim is one step of Trim, from a sequence on; it returns where the next one
@@ -74,6 +92,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time) (Trimmed, uint64, er
 			}
 			if has {
 				n.Bodies++
+				j.trimmedSpan.widen(e.seq)
 				if err := j.dropBody(b, &run, e); err != nil {
 					return err
 				}
@@ -120,6 +139,14 @@ func (r *bodyRun) add(b *pebble.Batch, seq uint64) error {
 	err := r.drop(b)
 	r.first, r.last = seq, seq
 	return err
+}
+
+// widen makes it reach to seq.
+func (r *bodyRun) widen(seq uint64) {
+	if r.last == 0 {
+		r.first = seq
+	}
+	r.first, r.last = min(r.first, seq), max(r.last, seq)
 }
 
 func (r *bodyRun) drop(b *pebble.Batch) error {
@@ -173,6 +200,7 @@ func (j *Journal) forget(b *pebble.Batch, e stateEntry) error {
 // are gone, and says how many records that were and when the newest of them was
 // published. Their keys stay seen. The disk has the space back a moment later.
 func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err error) {
+	var span bodyRun // of all that are dropped
 	j.settling.Lock()
 	err = j.change("drop published", func(b *pebble.Batch) error {
 		var run bodyRun
@@ -199,6 +227,7 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 			}
 			dropped++
 			newest = e.v.at
+			span.widen(e.seq)
 		}
 		return run.drop(b)
 	})
@@ -206,9 +235,20 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 	if err != nil || dropped == 0 {
 		return dropped, newest, err
 	}
-	// Once the ranges are in a table, the store drops every older table that lies
-	// in them, without writing a new one: that works on a disk that is full.
-	return dropped, newest, j.Flush()
+	return dropped, newest, j.reclaim(span)
+}
+
+// reclaim gives the disk the space of dropped bodies back. Without being told, the
+// store does that when it next has a reason to merge the tables they are in: for a
+// journal at rest, never. It writes no more than the two tables at the ends of the
+// span, which have bodies that stay: so it also works on a disk that is nearly full.
+func (j *Journal) reclaim(span bodyRun) error {
+	if span.last == 0 {
+		return nil
+	}
+	return j.write(func() error {
+		return j.db.Compact(context.Background(), seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
+	})
 }
 
 // Flush writes out what is in memory, so that the log behind it can go: a

@@ -262,7 +262,7 @@ func (j *Journal) change(what string, fill func(*pebble.Batch) error) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	j.unsynced.Store(true)
+	j.marks.Add(1)
 	return nil
 }
 

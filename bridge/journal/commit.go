@@ -1,0 +1,241 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+const (
+	// maxBatch is how many appends share a commit at most.
+	maxBatch = 512
+	// maxBatchBytes bounds a commit well below the store's memtable.
+	maxBatchBytes = 4 << 20
+)
+
+// commit is a batch on its way to the disk, and who waits for it.
+type commit struct {
+	batch    *pebble.Batch // nil when there was nothing to write
+	requests []*appendRequest
+	begin    time.Time
+	next     uint64 // the next sequence, once it is synced
+	marks    uint64 // so many were written before it: its sync is theirs too
+}
+
+// commitLoop is the one place where records get in. It takes what waits, writes it
+// in one batch, and hands that to syncLoop, which waits for the sync and answers; so
+// one batch is made while the one before is being synced, and whoever comes meanwhile
+// is in the next. One goroutine makes the batches, so that looking up a key and
+// taking it cannot be torn apart by a repeat of the same delivery.
+func (j *Journal) commitLoop() {
+	syncing := make(chan commit)
+	defer close(syncing)
+	go j.syncLoop(syncing)
+	// It is at most one batch ahead of the answers: of two lists one is free.
+	var lists [2][]*appendRequest
+	for turn := 0; ; turn = 1 - turn {
+		requests := lists[turn][:0]
+		select {
+		case q := <-j.appends:
+			requests = append(requests, q)
+		case <-j.stop:
+			select {
+			case q := <-j.appends:
+				requests = append(requests, q)
+			default:
+				return
+			}
+		}
+		requests = j.gather(requests)
+		lists[turn] = requests
+		c, err := j.commit(requests)
+		if err != nil {
+			j.fail(err)
+			return
+		}
+		select {
+		case syncing <- c:
+		case <-j.failed:
+			return
+		}
+	}
+}
+
+// gather adds what waits already to a batch; it does not wait for more.
+func (j *Journal) gather(requests []*appendRequest) []*appendRequest {
+	size := len(requests[0].record.Body)
+	for len(requests) < maxBatch && size < maxBatchBytes {
+		select {
+		case q := <-j.appends:
+			requests = append(requests, q)
+			size += len(q.record.Body)
+		default:
+			return requests
+		}
+	}
+	return requests
+}
+
+// commit puts into one batch, for each record, its body, its state and its seen
+// key, and gives the batch to the store's log, which syncs it in its own time. It
+// answers nobody: an answer that came before the sync would be a lie, also the one
+// to a repeat whose original is in the same batch or the one before.
+func (j *Journal) commit(requests []*appendRequest) (commit, error) {
+	c := commit{requests: requests, begin: time.Now(), next: j.next, marks: j.marks.Load()}
+	batch := j.db.NewBatch()
+	now := j.o.now()
+	taken := j.taken[:0] // the keys that this batch takes
+	clear(j.inBatch)
+	for _, q := range requests {
+		q.appended = now
+		if key := q.record.Key; key != "" {
+			found, err := j.seen(q)
+			if err != nil {
+				q.err = err
+				continue
+			}
+			if found {
+				continue
+			}
+		}
+		if err := j.put(batch, q, c.next); err != nil {
+			q.err = fmt.Errorf("append record %d: %w", c.next, err)
+			continue
+		}
+		q.result = Result{Seq: c.next, Status: Stored}
+		c.next++
+		if key := q.record.Key; key != "" {
+			taken = append(taken, key)
+			j.inBatch[key] = q
+		}
+	}
+	j.taken = taken
+	if c.next == j.next {
+		return c, batch.Close()
+	}
+	// Most failures do not come back from here: see storeLogger.Fatalf.
+	if err := j.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
+		return c, err
+	}
+	c.batch, j.next = batch, c.next
+	if j.known.add(taken) {
+		j.background.Go(j.learnKnown)
+	}
+	return c, nil
+}
+
+// syncLoop waits for the sync of each batch in turn, and answers those who wait for
+// it. It ends with commitLoop, or leaves all of them to Failed.
+func (j *Journal) syncLoop(syncing <-chan commit) {
+	defer close(j.stopped)
+	for c := range syncing {
+		if c.batch != nil {
+			if err := c.batch.SyncWait(); err != nil {
+				j.fail(err)
+				return
+			}
+			j.durable.Store(c.next)
+			j.synced(c.marks)
+			j.metrics.syncDuration.Observe(time.Since(c.begin).Seconds())
+			if err := c.batch.Close(); err != nil {
+				j.fail(err)
+				return
+			}
+		}
+		for _, q := range c.requests {
+			q.done <- struct{}{}
+		}
+	}
+}
+
+// seen looks whether q's key is taken, by a record in the store or by one that came
+// before it in this batch, and fills in the result when it is.
+func (j *Journal) seen(q *appendRequest) (bool, error) {
+	if first := j.inBatch[q.record.Key]; first != nil {
+		q.result = Result{Seq: first.result.Seq, Status: compare(q.digest[:], first.digest[:])}
+		return true, nil
+	}
+	if !j.known.mayHave(q.record.Key) {
+		return false, nil
+	}
+	b, closer, err := j.db.Get(seenKey(q.record.Key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look up key: %w", err)
+	}
+	defer closer.Close()
+	v, err := parseValue(b)
+	if err != nil {
+		return false, fmt.Errorf("look up key: %w", err)
+	}
+	if q.appended.Sub(v.appended) > j.o.DedupWindow {
+		waiting, err := j.waiting(v.seq)
+		if err != nil || !waiting {
+			return false, err
+		}
+	}
+	q.result = Result{Seq: v.seq, Status: compare(q.digest[:], v.digest)}
+	return true, nil
+}
+
+func compare(a, b []byte) Status {
+	if string(a) == string(b) {
+		return Repeat
+	}
+	return Conflict
+}
+
+// waiting says whether a record is pending or dead, and so neither done nor gone.
+func (j *Journal) waiting(seq uint64) (bool, error) {
+	for _, prefix := range []byte{prefixPending, prefixDead} {
+		_, closer, err := j.db.Get(seqKey(prefix, seq))
+		if err == nil {
+			return true, closer.Close()
+		}
+		if !errors.Is(err, pebble.ErrNotFound) {
+			return false, fmt.Errorf("look up record %d: %w", seq, err)
+		}
+	}
+	return false, nil
+}
+
+// put writes q's keys into the batch under seq.
+func (j *Journal) put(batch *pebble.Batch, q *appendRequest, seq uint64) error {
+	if err := setSeq(batch, prefixBody, seq, q.record.Body); err != nil {
+		return err
+	}
+	v := value{appended: q.appended, key: q.record.Key, header: q.record.Header, digest: q.digest[:]}
+	prefix := byte(prefixPending)
+	if d := q.record.Dead; d != nil {
+		prefix = prefixDead
+		v.at, v.reason, v.attempts = d.At, d.Reason, d.Attempts
+	}
+	j.scratch = v.append(j.scratch[:0])
+	if err := setSeq(batch, prefix, seq, j.scratch); err != nil {
+		return err
+	}
+	if q.record.Key == "" {
+		return nil
+	}
+	s := value{appended: q.appended, seq: seq, digest: q.digest[:]}
+	j.scratch = s.append(j.scratch[:0])
+	d := batch.SetDeferred(1+len(q.record.Key), len(j.scratch))
+	d.Key[0] = prefixSeen
+	copy(d.Key[1:], q.record.Key)
+	copy(d.Value, j.scratch)
+	return d.Finish()
+}
+
+// setSeq sets the key of a record under a prefix, straight into the batch's memory.
+func setSeq(batch *pebble.Batch, prefix byte, seq uint64, value []byte) error {
+	d := batch.SetDeferred(9, len(value))
+	d.Key[0] = prefix
+	binary.BigEndian.PutUint64(d.Key[1:], seq)
+	copy(d.Value, value)
+	return d.Finish()
+}
