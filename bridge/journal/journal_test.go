@@ -476,62 +476,73 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// A change that an operator asked for is on disk when it returns, though appends
-// sync at the same time.
-func TestReviveIsOnDiskWhenItReturns(t *testing.T) {
-	for round := range 30 {
-		disk := vfs.NewCrashableMem()
-		j := open(t, "journal", func(o *Options) { o.fs = slowSync{disk} })
-		dead := record(0)
-		dead.Dead = &Death{At: time.Now(), Reason: "x"}
-		appendOne(t, j, dead)
-		item, err := j.Dead(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var group sync.WaitGroup
-		for n := range 4 {
-			group.Go(func() {
-				time.Sleep(time.Duration(round) * 100 * time.Microsecond)
-				appendOne(t, j, record(n+1))
-			})
-		}
-		time.Sleep(time.Duration(round*130) * time.Microsecond)
-		if err := j.Revive([]Item{item.Item}); err != nil {
-			t.Fatal(err)
-		}
-		crashed := disk.CrashClone(vfs.CrashCloneCfg{})
-		group.Wait()
-		closeJournal(t, j)
-		after := open(t, "journal", func(o *Options) { o.fs = crashed })
-		if waits, err := after.IsPending(1); err != nil || !waits {
-			t.Fatalf("round %d: the power failed and the dead letter is not revived (%v)", round, err)
-		}
-		closeJournal(t, after)
+// Sync returns when the marks are on disk, also when the sync that brings them there
+// is that of an append that is still under way.
+func TestSyncWaitsForTheSyncOfAnAppend(t *testing.T) {
+	disk := &heldDisk{FS: vfs.NewMem(), syncing: make(chan struct{}, 100), release: make(chan struct{})}
+	j := open(t, "journal", func(o *Options) { o.fs = disk })
+	appendOne(t, j, record(1))
+	disk.hold.Store(true)
+	markPublished(t, j, 1)
+	appended, synced := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := j.Append(context.Background(), record(2))
+		appended <- err
+	}()
+	<-disk.syncing
+	go func() { synced <- j.Sync() }()
+	select {
+	case err := <-synced:
+		t.Errorf("Sync returned %v while the disk was still syncing", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(disk.release)
+	if err := errors.Join(<-appended, j.Sync()); err != nil {
+		t.Error(err)
 	}
 }
 
-// slowSync is a disk that takes a while to sync.
-type slowSync struct{ vfs.FS }
-
-func (s slowSync) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := s.FS.Create(name, category)
-	return slowFile{f}, err
+// heldDisk holds every sync until release is closed, once hold is set.
+type heldDisk struct {
+	vfs.FS
+	hold    atomic.Bool
+	syncing chan struct{} // takes one for each sync that is held
+	release chan struct{}
 }
 
-func (s slowSync) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := s.FS.ReuseForWrite(old, name, category)
-	return slowFile{f}, err
+func (d *heldDisk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, category)
+	return heldFile{f, d}, err
 }
 
-type slowFile struct{ vfs.File }
+func (d *heldDisk) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(old, name, category)
+	return heldFile{f, d}, err
+}
 
-func (f slowFile) Sync() error {
-	time.Sleep(2 * time.Millisecond)
+type heldFile struct {
+	vfs.File
+	disk *heldDisk
+}
+
+func (f heldFile) wait() {
+	if f.disk.hold.Load() {
+		f.disk.syncing <- struct{}{}
+		<-f.disk.release
+	}
+}
+
+func (f heldFile) Sync() error {
+	f.wait()
 	return f.File.Sync()
 }
 
-func (f slowFile) SyncData() error {
-	time.Sleep(2 * time.Millisecond)
+func (f heldFile) SyncData() error {
+	f.wait()
 	return f.File.SyncData()
+}
+
+func (f heldFile) SyncTo(n int64) (bool, error) {
+	f.wait()
+	return f.File.SyncTo(n)
 }
