@@ -109,18 +109,24 @@ func (b *Bridge) awaitStream(ctx context.Context, seq uint64) error {
 	if !b.o.WaitForStream {
 		return nil
 	}
-	published := b.waiters.wait(seq)
-	defer b.waiters.leave(seq, published)
+	ended := b.waiters.wait(seq)
+	defer b.waiters.leave(seq, ended)
 	// It may have been published before the wait began.
-	waiting, err := b.journal.IsPending(seq)
-	if err != nil || !waiting {
+	switch record, err := b.journal.Find(seq); {
+	case errors.Is(err, journal.ErrNotFound): // its time is over
+		return nil
+	case err != nil:
 		return err
+	case record.State == journal.Published:
+		return nil
+	case record.State == journal.Dead:
+		return ErrNotAcknowledged
 	}
 	timeout := time.NewTimer(b.o.AckTimeout)
 	defer timeout.Stop()
 	select {
-	case <-published:
-		return nil
+	case err := <-ended:
+		return err
 	case <-timeout.C:
 		return ErrNotAcknowledged
 	case <-b.journal.Failed():
@@ -133,21 +139,21 @@ func (b *Bridge) awaitStream(ctx context.Context, seq uint64) error {
 // waiters are the requests that wait for their event to leave the queue.
 type waiters struct {
 	mu    sync.Mutex
-	bySeq map[uint64][]chan struct{}
+	bySeq map[uint64][]chan error
 }
 
-func newWaiters() *waiters { return &waiters{bySeq: make(map[uint64][]chan struct{})} }
+func newWaiters() *waiters { return &waiters{bySeq: make(map[uint64][]chan error)} }
 
-func (w *waiters) wait(seq uint64) chan struct{} {
+func (w *waiters) wait(seq uint64) chan error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := make(chan struct{})
+	c := make(chan error, 1)
 	w.bySeq[seq] = append(w.bySeq[seq], c)
 	return c
 }
 
 // leave ends one wait, whether or not it was served.
-func (w *waiters) leave(seq uint64, c chan struct{}) {
+func (w *waiters) leave(seq uint64, c chan error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	rest := w.bySeq[seq][:0]
@@ -163,12 +169,12 @@ func (w *waiters) leave(seq uint64, c chan struct{}) {
 	w.bySeq[seq] = rest
 }
 
-// done serves everyone who waits for seq.
-func (w *waiters) done(seq uint64) {
+// done tells everyone who waits for seq what came of it.
+func (w *waiters) done(seq uint64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.bySeq[seq] {
-		close(c)
+		c <- err
 	}
 	delete(w.bySeq, seq)
 }

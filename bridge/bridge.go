@@ -129,6 +129,9 @@ func New(o Options) (*Bridge, error) {
 	if err := b.count(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
+	if _, err := b.noticeMissing(); err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
 	b.metrics = newMetrics(b)
 	return b, nil
 }
@@ -170,6 +173,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	group.Go(func() error { return newRunner(b).run(ctx) })
 	group.Go(func() error { return b.tend(ctx) })
 	group.Go(func() error { return b.retain(ctx) })
+	group.Go(func() error { return b.watchDisk(ctx) })
 	return group.Wait()
 }
 
@@ -184,6 +188,9 @@ func (b *Bridge) Ready() error {
 	}
 	if b.draining.Load() {
 		return ErrStopping
+	}
+	if stalled := b.journal.Stalled(); stalled > stalledAfter {
+		return fmt.Errorf("%w: its disk has not answered a write for %v", ErrStalled, stalled.Round(time.Second))
 	}
 	return b.space.err()
 }

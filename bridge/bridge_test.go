@@ -71,10 +71,11 @@ func (p publisherNow) Connect(ctx context.Context) (bridge.Session, error) {
 		return nil, errors.New("no server")
 	}
 	js, err := publisher.New(publisher.Options{
-		Connect:  publisher.ConnectOptions{Embedded: server},
-		Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: 2 * time.Hour},
-		Prefixes: map[string]string{"persat": "persat", "other": "other"},
-		Log:      zaptest.NewLogger(p.r.t),
+		Connect:    publisher.ConnectOptions{Embedded: server},
+		Stream:     publisher.StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: 2 * time.Hour},
+		Prefixes:   map[string]string{"persat": "persat", "other": "other"},
+		AckTimeout: 2 * time.Second,
+		Log:        zaptest.NewLogger(p.r.t),
 	})
 	if err != nil {
 		return nil, err

@@ -60,6 +60,8 @@ func (o Outcome) String() string {
 var (
 	// ErrFull: the journal is at its limit, or its disk nearly full.
 	ErrFull = errors.New("journal is full")
+	// ErrStalled: the disk does not answer. It may yet.
+	ErrStalled = errors.New("journal is stalled")
 	// ErrStopping: the bridge is shutting down.
 	ErrStopping = errors.New("bridge is stopping")
 	// ErrFailed: the journal could not write or sync. The process has to end.

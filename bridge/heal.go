@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
@@ -26,10 +29,10 @@ import (
 //   - The stream is another one: somebody made it anew. That is said, with the
 //     command that fills it; whether it should be filled only its maker knows.
 //
-// A stream can also go back behind a connection that stays up, when it lives on
-// another server of a cluster. It shows when JetStream gives a new message a place
-// that it had given away before: then the session is ended, and the next one begins
-// with a look.
+// Not only the newest is looked up but as many as may have been in flight: those
+// that were acknowledged after the stream had gone back, in its last moment behind a
+// connection that stayed up (see watch.go), have places that are new, and hide what is
+// lost before them.
 //
 // When the answer does not come, nothing is sent: an election may be under way,
 // and to publish into a stream that has lost its tail would put a new event of an
@@ -52,15 +55,8 @@ type finding struct {
 
 // verify looks until it has an answer, or the session or ctx ends.
 func (b *Bridge) verify(ctx context.Context, s Session) finding {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := whileOpen(ctx, s)
 	defer cancel()
-	go func() {
-		select {
-		case <-s.Done():
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	wait := b.o.Backoff.newBackOff()
 	for begin, said := time.Now(), false; ; {
 		f, err := b.examine(ctx, s)
@@ -75,6 +71,7 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 			b.o.Log.Warn("the stream cannot be looked at: should NATS lose acknowledged events, nobody would notice", zap.Error(err))
 			return finding{answered: true, blind: true}
 		}
+		b.linkWaits(err)
 		if !said && time.Since(begin) > showHeldAfter {
 			said = true
 			b.o.Log.Warn("waiting for the stream to answer; events are taken and wait on disk", zap.Error(err))
@@ -106,16 +103,45 @@ func (b *Bridge) examine(ctx context.Context, s Session) (finding, error) {
 		f.anew = true
 		return f, nil
 	}
-	last, ok, err := b.journal.LastPlaced()
-	if err != nil || !ok {
+	newest, err := b.journal.NewestPlaced(b.o.MaxInFlight + 1)
+	if err != nil || len(newest) == 0 {
 		return f, err
 	}
-	lost, err := b.isLost(ctx, s, state, last)
-	if err != nil || !lost {
+	if f.lost, err = b.lowestLost(ctx, s, state, newest); err != nil {
 		return f, err
 	}
-	f.lost, err = b.firstLost(ctx, s, state, last)
+	noted, err := b.journal.Lost()
+	if err != nil {
+		return f, err
+	}
+	if noted != 0 && (f.lost == 0 || noted < f.lost) {
+		f.lost = noted
+	}
+	if f.lost != 0 {
+		f.lost, err = b.firstLost(ctx, s, state, f.lost)
+	}
 	return f, err
+}
+
+// lowestLost is the lowest of the places that the stream has lost; 0 when it has all.
+func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.Placed) (uint64, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(16)
+	var mu sync.Mutex
+	lowest := uint64(0)
+	for _, p := range places {
+		group.Go(func() error {
+			lost, err := b.isLost(ctx, s, state, p)
+			mu.Lock()
+			defer mu.Unlock()
+			if lost && (lowest == 0 || p.StreamSeq < lowest) {
+				lowest = p.StreamSeq
+			}
+			return err
+		})
+	}
+	err := group.Wait()
+	return lowest, err
 }
 
 // isLost says whether the stream does not have the record at its place any more,
@@ -131,24 +157,17 @@ func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p jou
 	if err != nil {
 		return false, err
 	}
-	item, err := b.journal.Published(p.Seq)
+	e, err := b.eventAt(p)
 	if errors.Is(err, journal.ErrNotFound) {
 		return false, nil // it is on its way again already
 	}
-	if err != nil {
-		return false, err
-	}
-	e, err := parseHeader(item.Header)
-	if err != nil {
-		return false, err
-	}
-	return id != e.MessageID(), nil
+	return err == nil && id != e.MessageID(), err
 }
 
-// firstLost searches between the first place and last, which is lost. Everything
-// before the place it returns is there, everything from it on is not.
-func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, last journal.Placed) (uint64, error) {
-	low, high := uint64(0), last.StreamSeq // the answer is in (low, high]
+// firstLost searches between the first place and one that is lost. Everything before
+// the place it returns is there.
+func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, lost uint64) (uint64, error) {
+	low, high := uint64(0), lost // the answer is in (low, high]
 	for low+1 < high {
 		middle := low + (high-low)/2
 		p, ok, err := b.journal.PlacedFrom(middle)
@@ -178,8 +197,9 @@ func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, la
 func (r *runner) heal(f finding) error {
 	b := r.b
 	if f.anew {
-		r.wentBack = 0
-		b.reportAnew()
+		if err := b.streamIsAnew(); err != nil {
+			return err
+		}
 		return b.journal.SetStream(f.identity)
 	}
 	if known, err := b.journal.Stream(); err != nil || known == "" && f.identity != "" {
@@ -187,18 +207,11 @@ func (r *runner) heal(f finding) error {
 			return err
 		}
 	}
-	// Attempts that were in flight when the stream went back may have places behind
-	// the lost ones, and hide them from the look; the first place that came again
-	// does not. What is there all the same comes back as a repeat.
-	if r.wentBack != 0 && (f.lost == 0 || r.wentBack < f.lost) {
-		f.lost = r.wentBack
-	}
-	r.wentBack = 0
 	if f.lost == 0 {
 		return nil
 	}
 	begin, healed := time.Now(), 0
-	err := b.journal.Reopen(f.lost, func(item journal.Item) {
+	gone, err := b.journal.Reopen(f.lost, func(item journal.Item) {
 		healed++
 		if e, err := parseHeader(item.Header); err == nil {
 			b.backlog.add(e.Source, e.Accepted, 1)
@@ -207,28 +220,58 @@ func (r *runner) heal(f finding) error {
 	if err != nil {
 		return fmt.Errorf("heal: %w", err)
 	}
-	// What was in line already would be sent before the older events that are
-	// pending again: everything lines up anew.
-	r.reset()
 	b.metrics.healed.Add(float64(healed))
 	b.o.Log.Warn("the stream has lost events that it had acknowledged (a NATS host without 'sync_interval: always' lost power?); they are published again",
 		zap.Int("events", healed), zap.Uint64("from_stream_sequence", f.lost), zap.Duration("took", time.Since(begin)))
-	return nil
+	if gone > 0 {
+		b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", gone))
+		b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again", zap.Int("events", gone))
+	}
+	// What was in line already would be sent before the older events that are
+	// pending again: everything lines up anew.
+	return r.reset()
 }
 
-// reportAnew says that the stream was made anew, and how to fill it.
-func (b *Bridge) reportAnew() {
-	oldest := time.Time{}
+// streamIsAnew notes and says that the stream was made anew, and how to fill it.
+func (b *Bridge) streamIsAnew() error {
+	oldest := time.Now()
 	for item, err := range b.journal.AllPublished(0) {
 		if err != nil {
-			break
+			return err
 		}
-		if e, err := parseHeader(item.Header); err == nil {
-			oldest = e.Accepted
+		if item.StreamSeq != 0 {
+			oldest = item.Appended
 			break
 		}
 	}
-	command := "persat-bridge replay --since " + oldest.Truncate(time.Second).Format(time.RFC3339)
-	b.notices.set("stream", "the stream was made anew; what was published before is not in it. To fill it: "+command)
+	if err := b.journal.SetMissing(oldest, time.Now()); err != nil {
+		return err
+	}
+	command, err := b.noticeMissing()
 	b.o.Log.Warn("the stream was made anew; what was published before is not in it", zap.String("to_fill_it", command))
+	return err
+}
+
+// noticeMissing keeps the notice of a stream that was made anew, until it is filled.
+func (b *Bridge) noticeMissing() (command string, err error) {
+	since, until, missing, err := b.journal.Missing()
+	if err != nil || !missing {
+		b.notices.clear("stream")
+		return "", err
+	}
+	// To whole seconds, which do not cut off the first and the last.
+	since, until = since.UTC().Truncate(time.Second), until.UTC().Truncate(time.Second).Add(time.Second)
+	command = "persat-bridge replay --since " + since.Format(time.RFC3339) + " --until " + until.Format(time.RFC3339)
+	b.notices.set("stream", "the stream was made anew; what was published before is not in it. To fill it: "+command)
+	return command, nil
+}
+
+// fills says whether a replay with this filter publishes all that is missing.
+func (b *Bridge) fills(f Filter) (bool, error) {
+	since, until, missing, err := b.journal.Missing()
+	if err != nil || !missing {
+		return false, err
+	}
+	all := Filter{State: f.State, Since: f.Since, Until: f.Until}
+	return reflect.DeepEqual(f, all) && (f.Since.IsZero() || !f.Since.After(since)) && (f.Until.IsZero() || f.Until.After(until)), nil
 }

@@ -24,8 +24,8 @@ func TestHeldIsTwoLines(t *testing.T) {
 		return got
 	}
 	for i := range 12 {
-		g := &gate{source: "persat", eventType: fmt.Sprint(i), closed: true, since: time.Now().Add(-showHeldAfter + time.Second), reason: "the stream is full", tasks: 10}
-		r.gates[g.eventType] = g
+		g := &gate{gateKey: gateKey{"persat", fmt.Sprint(i)}, closed: true, since: time.Now().Add(-showHeldAfter + time.Second), reason: "the stream is full", tasks: 10}
+		r.gates[g.gateKey] = g
 	}
 	r.showHeld()
 	lines(0)
@@ -41,10 +41,10 @@ func TestHeldIsTwoLines(t *testing.T) {
 	if n := b.heldCount("persat"); n != 120 {
 		t.Errorf("held: got %d, want 120", n)
 	}
-	r.gates["7"].reason = "no permission"
+	r.gates[gateKey{"persat", "7"}].reason = "no permission"
 	r.showHeld()
 	lines(1)
-	r.gates["7"].reason = "the stream is full"
+	r.gates[gateKey{"persat", "7"}].reason = "the stream is full"
 	r.showHeld()
 	lines(0)
 	for _, g := range r.gates {

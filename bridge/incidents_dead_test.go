@@ -136,10 +136,12 @@ func (s slow) Connect(ctx context.Context) (bridge.Session, error) {
 
 type slowSession struct{ bridge.Session }
 
-func (s slowSession) Publish(ctx context.Context, e *bridge.Event) (bridge.Receipt, error) {
+func (s slowSession) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	if strings.HasPrefix(e.Type, "denied") {
-		time.Sleep(50 * time.Millisecond)
-		return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time"}
+		time.AfterFunc(50*time.Millisecond, func() {
+			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time"})
+		})
+		return
 	}
-	return s.Session.Publish(ctx, e)
+	s.Session.Publish(e, done)
 }

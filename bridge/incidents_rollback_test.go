@@ -30,17 +30,19 @@ type barrierSession struct {
 	b *barrier
 }
 
-func (s barrierSession) Publish(ctx context.Context, e *bridge.Event) (bridge.Receipt, error) {
+func (s barrierSession) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	s.b.mu.Lock()
 	ready := s.b.ready
 	if s.b.need--; s.b.need == 0 {
 		close(ready)
 	}
 	s.b.mu.Unlock()
-	if ready != nil {
-		<-ready
-	}
-	return s.Session.Publish(ctx, e)
+	go func() {
+		if ready != nil {
+			<-ready
+		}
+		s.Session.Publish(e, done)
+	}()
 }
 
 // The stream goes back by less than what is in flight: the attempts behind the lost

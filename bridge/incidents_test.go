@@ -58,7 +58,11 @@ func (m *memory) stored() []string {
 func (s *memorySession) Done() <-chan struct{} { return s.done }
 func (s *memorySession) Close()                { s.once.Do(func() { close(s.done) }) }
 
-func (s *memorySession) Publish(ctx context.Context, e *bridge.Event) (bridge.Receipt, error) {
+func (s *memorySession) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
+	go func() { done(s.publish(e)) }()
+}
+
+func (s *memorySession) publish(e *bridge.Event) (bridge.Receipt, error) {
 	select {
 	case <-s.done:
 		return bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "cut"}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
 )
 
@@ -67,12 +68,29 @@ func failureKind(err error) string {
 	return err.Error()
 }
 
-func (b *Bridge) linkLost() {
+// linkWaits notes why a connection that there is cannot be used yet.
+func (b *Bridge) linkWaits(err error) {
 	l := &b.link
 	l.mu.Lock()
-	l.up, l.since, l.attempts, l.reason, l.told = false, time.Now(), 0, "connection lost", nil
+	defer l.mu.Unlock()
+	l.reason = err.Error()
+	if l.since.IsZero() {
+		l.since = time.Now()
+	}
+}
+
+func (b *Bridge) linkLost(reason string) {
+	l := &b.link
+	l.mu.Lock()
+	before := l.up
+	if before {
+		l.up, l.since, l.attempts, l.told = false, time.Now(), 0, nil
+	}
+	l.reason = reason
 	l.mu.Unlock()
-	b.o.Log.Warn("connection to NATS lost; events are taken and wait on disk")
+	if before {
+		b.o.Log.Warn(reason + "; events are taken and wait on disk")
+	}
 }
 
 func (b *Bridge) linkUp() {
@@ -88,10 +106,18 @@ func (b *Bridge) linkUp() {
 	b.o.Log.Info("connected to NATS", fields...)
 }
 
-// connect tries until there is a session or ctx ends, and hands it to sessions.
-func (b *Bridge) connect(ctx context.Context, sessions chan<- Session) {
-	wait := b.o.Backoff.newBackOff()
-	for {
+// connect tries until there is a session or ctx ends, and hands it to sessions. When the
+// session before never began, it waits first: else sessions that end at once would be a
+// storm.
+func (b *Bridge) connect(ctx context.Context, wait backoff.BackOff, atOnce bool, sessions chan<- Session) {
+	for ; ; atOnce = false {
+		if !atOnce {
+			select {
+			case <-time.After(wait.NextBackOff()):
+			case <-ctx.Done():
+				return
+			}
+		}
 		s, err := b.o.Publisher.Connect(ctx)
 		if err == nil {
 			select {
@@ -105,10 +131,5 @@ func (b *Bridge) connect(ctx context.Context, sessions chan<- Session) {
 			return
 		}
 		b.linkFailed(err)
-		select {
-		case <-time.After(wait.NextBackOff()):
-		case <-ctx.Done():
-			return
-		}
 	}
 }

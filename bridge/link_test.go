@@ -66,12 +66,12 @@ type line struct {
 func (l *line) Done() <-chan struct{} { return l.done }
 func (l *line) Close()                {}
 
-func (l *line) Publish(context.Context, *bridge.Event) (bridge.Receipt, error) {
+func (l *line) Publish(_ *bridge.Event, done func(bridge.Receipt, error)) {
 	select {
 	case <-l.done:
-		return bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "cut"}
+		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "cut"})
 	default:
-		return bridge.Receipt{Stream: "PERSAT", Sequence: l.last.Add(1)}, nil
+		done(bridge.Receipt{Stream: "PERSAT", Sequence: l.last.Add(1)}, nil)
 	}
 }
 

@@ -7,13 +7,15 @@ import (
 	"github.com/cenkalti/backoff/v4"
 )
 
-// task is a pending event that Run has taken notice of. It holds no body and no
-// header, so that a hundred thousand of them, waiting behind a held subject, stay
-// small; the attempt reads both from the journal.
+// task is a pending event that Run has taken notice of. While it waits it holds no body
+// and no header, so that a hundred thousand of them, behind a held subject, stay
+// small; the attempt then reads both from the journal.
 type task struct {
 	seq  uint64
+	size int      // of its body
 	lane []uint64 // the lanes it stands in, one for each entity
 	gate *gate
+	read *read // while it is ready to go; nil: to be read again
 	// blocked counts the lanes in which another event stands before it.
 	blocked int
 	// replay is the number of the replay that this is a part of; 0 for none.
@@ -101,16 +103,22 @@ func (l *lanes) leave(t *task) []*task {
 // lets everything pass. After a failure of the kind Held it is closed: what
 // comes waits in line, and from time to time one event is let through to probe.
 type gate struct {
-	source, eventType string
-	closed            bool
-	since             time.Time
-	reason            string
-	wait              backoff.BackOff
-	due               time.Time // when the next probe may go
-	probing           *task
-	line              []*task
-	tasks             int // how many tasks have this subject; the gate goes with the last
+	gateKey
+	closed  bool
+	since   time.Time
+	reason  string
+	wait    backoff.BackOff
+	due     time.Time // when the next probe may go
+	probing *task
+	probed  time.Time // when the last probe went
+	line    []*task
+	tasks   int // how many tasks have this subject; the gate goes with the last
 }
+
+type gateKey struct{ source, eventType string }
+
+// waits says whether there is something that could go as a probe, when it is due.
+func (g *gate) waits() bool { return g.closed && g.probing == nil && len(g.line) > 0 }
 
 // take removes the next task of the line.
 func (g *gate) take() *task {

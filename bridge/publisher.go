@@ -19,11 +19,15 @@ type Publisher interface {
 // reconnects: what is sent after a loss goes through a new session, so that
 // whatever has to be looked at first (see heal.go) has been looked at.
 type Session interface {
-	// Publish makes one attempt to store e, and returns once JetStream has
-	// acknowledged it. Every error is, or wraps, a *Failure. An attempt that
-	// failed may have stored the event all the same; to publish it again under
-	// the same id is safe. Safe for concurrent use.
-	Publish(ctx context.Context, e *Event) (Receipt, error)
+	// Publish begins one attempt to store e and returns without waiting for it.
+	// done is called once, when JetStream has acknowledged e or the attempt has
+	// failed: from any goroutine, also before Publish returns, and at the latest
+	// when the publisher's timeout is over or the session closed. It must not
+	// block. Every error is, or wraps, a *Failure. An attempt that failed may have
+	// stored the event all the same; to publish it again under the same id is
+	// safe. Attempts that one goroutine begins reach JetStream in that order. Safe
+	// for concurrent use.
+	Publish(e *Event, done func(Receipt, error))
 	// Stream describes the stream as it is now. It is ErrNoStream when there is
 	// none, and wraps ErrNotPermitted when this client may not ask.
 	Stream(ctx context.Context) (StreamState, error)

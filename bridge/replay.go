@@ -1,10 +1,12 @@
 package bridge
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +54,7 @@ type replays struct {
 
 type replayJob struct {
 	filter  Filter
+	fills   bool // a stream that was made anew
 	number  int
 	cursor  uint64
 	end     uint64 // records appended later are not part of it
@@ -119,8 +122,12 @@ func (b *Bridge) StartReplay(ctx context.Context, f Filter) (Replay, error) {
 	if err != nil {
 		return Replay{}, err
 	}
+	fills, err := b.fills(f)
+	if err != nil {
+		return Replay{}, err
+	}
 	b.replays.cancelled.Store(false)
-	b.replays.job = &replayJob{filter: f, number: number, end: b.journal.Next()}
+	b.replays.job = &replayJob{filter: f, fills: fills, number: number, end: b.journal.Next()}
 	b.replays.last = &Replay{Number: number, Running: true, Started: time.Now().UTC(), Matched: matched}
 	b.o.Log.Info("replay begins", zap.Int("replay", number), zap.Int("events", matched))
 	b.nudge()
@@ -212,7 +219,7 @@ func (r *runner) fillReplay() error {
 					return err
 				}
 				job.waiting++
-				r.enter(&task{seq: p.Seq, replay: number}, &Event{Source: record.Source, Type: record.Type, Entities: record.Entities})
+				r.enter(&task{seq: p.Seq, size: record.Size, replay: number}, &Event{Source: record.Source, Type: record.Type, Entities: record.Entities})
 			}
 		}
 		job.read = exhausted
@@ -224,22 +231,38 @@ func (r *runner) fillReplay() error {
 	return nil
 }
 
-// forgetReplay takes back what the running replay has in line; it reads that again.
-func (r *runner) forgetReplay() {
-	rs := &r.b.replays
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if rs.job == nil || rs.job.waiting == 0 {
-		return
-	}
+// replaying are the tasks of the running replay, in the order of their records.
+func (r *runner) replaying() []*task {
+	var tasks []*task
 	for _, line := range r.lanes.lines {
 		for _, t := range line {
 			if t.replay > 0 {
-				rs.job.cursor = min(rs.job.cursor, t.seq)
+				tasks = append(tasks, t)
 			}
 		}
 	}
-	rs.job.waiting, rs.job.read, rs.job.ids = 0, rs.cancelled.Load(), nil
+	slices.SortFunc(tasks, func(a, b *task) int { return cmp.Compare(a.seq, b.seq) })
+	return slices.Compact(tasks) // a task stands in a line for each of its entities
+}
+
+// resumeReplay lines the tasks up again.
+func (r *runner) resumeReplay(tasks []*task) error {
+	for _, t := range tasks {
+		p, err := r.b.journal.Published(t.seq)
+		if errors.Is(err, journal.ErrNotFound) { // healed: it goes like a new one
+			r.replayed(result{t: t, failure: &Failure{Class: Rejected, Reason: "published again after a loss", Err: err}})
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		e, err := parseHeader(p.Header)
+		if err != nil {
+			return err
+		}
+		r.enter(&task{seq: t.seq, size: t.size, replay: t.replay}, e)
+	}
+	return nil
 }
 
 // replayed counts the end of one event of the running replay.
@@ -266,9 +289,13 @@ func (r *runner) endReplay() {
 	if rs.job == nil || !rs.job.read || rs.job.waiting > 0 {
 		return
 	}
+	fills := rs.job.fills
 	now := time.Now().UTC()
 	rs.job, rs.last.Running, rs.last.Ended = nil, false, &now
-	if rs.last.Matched > 0 && rs.last.Published == rs.last.Matched {
+	if fills && rs.last.Failed == 0 && !rs.cancelled.Load() {
+		if err := r.b.journal.ClearMissing(); err != nil {
+			r.b.o.Log.Error("note that the stream has been filled", zap.Error(err))
+		}
 		r.b.notices.clear("stream")
 	}
 	if rs.last.Failed > 0 {

@@ -21,6 +21,9 @@ const (
 	// before their time, and roomFreeShare the same of the disk that is free.
 	roomShare     = 0.9
 	roomFreeShare = 0.06
+	// reopenFreeShare is the share of the disk beyond the one that is kept with which
+	// events are taken again.
+	reopenFreeShare = 0.005
 )
 
 // space watches what the journal takes and what its disk has left.
@@ -33,12 +36,13 @@ type space struct {
 	room atomic.Int64
 
 	mu   sync.Mutex
-	full error
+	full error // why nothing is taken, until there is room to speak of
+	told bool  // the log knows of full
 }
 
 func newSpace(j *journal.Journal, dir string, maxBytes int64) *space {
 	s := &space{journal: j, dir: dir, maxBytes: maxBytes}
-	s.full = s.measure()
+	s.measure()
 	return s
 }
 
@@ -47,15 +51,28 @@ func newSpace(j *journal.Journal, dir string, maxBytes int64) *space {
 const footprint = 2
 
 // admit takes n bytes of the room that the last look found. Between two looks a
-// disk can be filled; so what was let in since counts.
+// disk can be filled; so what was let in since counts. Who is refused takes none, and
+// from the first refusal for want of room on there is none for anybody, until the looks
+// find some again: a door that opens for a few events each second is not open.
 func (s *space) admit(n int) error {
 	if err := s.err(); err != nil {
 		return err
 	}
-	if s.room.Add(int64(-footprint*n)) < 0 {
-		return fmt.Errorf("%w: what came in the last second has used the room there was", ErrFull)
+	need := int64(footprint * n)
+	left := s.room.Add(-need)
+	if left >= 0 {
+		return nil
 	}
-	return nil
+	s.room.Add(need)
+	err := fmt.Errorf("%w: what came in the last second has used the room there was", ErrFull)
+	if need <= s.enough() { // a larger one would not fit either with the door just open
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.full == nil {
+			s.full = err
+		}
+	}
+	return err
 }
 
 // err is nil when there is room.
@@ -65,39 +82,53 @@ func (s *space) err() error {
 	return s.full
 }
 
-// look measures, and logs when the answer has changed.
-func (s *space) look(log *zap.Logger) {
-	now := s.measure()
-	s.mu.Lock()
-	before := s.full
-	s.full = now
-	s.mu.Unlock()
-	switch {
-	case before == nil && now != nil:
-		log.Error("the journal takes no more events; senders get 503 and come back", zap.Error(now))
-	case before != nil && now == nil:
-		log.Info("the journal has room again and takes events")
+// enough is the room, in bytes, with which events are taken again.
+func (s *space) enough() int64 {
+	if s.maxBytes > 0 {
+		return s.maxBytes / 20
 	}
+	return 1 << 20
 }
 
-func (s *space) measure() error {
+// look measures, and logs when the answer has changed.
+func (s *space) look(log *zap.Logger) {
+	s.measure()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.full != nil && !s.told:
+		log.Error("the journal takes no more events; senders get 503 and come back", zap.Error(s.full))
+	case s.full == nil && s.told:
+		log.Info("the journal has room again and takes events")
+	}
+	s.told = s.full != nil
+}
+
+// measure finds out how much room there is.
+func (s *space) measure() {
 	room := int64(math.MaxInt64)
 	used := int64(s.journal.DiskBytes())
 	if s.maxBytes > 0 {
 		room = s.maxBytes - used
 	}
 	free, total, known := s.disk()
+	spare := free - int64(minFreeShare*float64(total))
 	if known {
-		room = min(room, free-int64(minFreeShare*float64(total)))
+		room = min(room, spare)
 	}
 	s.room.Store(room)
-	if s.maxBytes > 0 && used >= s.maxBytes {
-		return fmt.Errorf("%w: %d of journal.max_bytes %d bytes used: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.maxBytes > 0 && used >= s.maxBytes:
+		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
+	case known && spare < 0:
+		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %.0f %% are kept: make room", ErrFull, free, total, s.dir, minFreeShare*100)
+	case s.full != nil && (s.maxBytes > 0 && s.maxBytes-used < s.enough() || known && spare < int64(reopenFreeShare*float64(total))):
+		// Not yet: it would be full again at once.
+	default:
+		s.full = nil
 	}
-	if known && float64(free) < minFreeShare*float64(total) {
-		return fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %.0f %% are kept: make room", ErrFull, free, total, s.dir, minFreeShare*100)
-	}
-	return nil
 }
 
 // wanted is how many bytes should be given back.

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +14,11 @@ const (
 	// flushAfter is how many records published since the last flush make
 	// another one worth while, once nothing is pending.
 	flushAfter = 20_000
+	// stalledAfter is how long the disk may take for a write before events are
+	// refused, and giveUpAfter before the process ends: the next one may find the
+	// disk well, or say what is wrong with it.
+	stalledAfter = 10 * time.Second
+	giveUpAfter  = 2 * time.Minute
 )
 
 // tend looks after the journal from second to second: it makes the marks durable,
@@ -31,6 +37,33 @@ func (b *Bridge) tend(ctx context.Context) error {
 			if err := b.journal.Sync(); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// watchDisk says when the disk does not answer, and in the end gives up. It never touches
+// the disk itself, or it would wait with all the others.
+func (b *Bridge) watchDisk(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	told := time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		stalled := b.journal.Stalled()
+		switch {
+		case stalled > giveUpAfter:
+			b.journal.GiveUp(fmt.Errorf("the disk has not answered a write for %v", stalled.Round(time.Second)))
+			return b.journal.Err()
+		case stalled > stalledAfter && told.IsZero():
+			told = time.Now().Add(-stalled)
+			b.o.Log.Error("the journal's disk does not answer; senders get 503 and come back", zap.Duration("for", stalled.Round(time.Second)))
+		case stalled < time.Second && !told.IsZero():
+			b.o.Log.Info("the journal's disk answers again", zap.Duration("stalled", time.Since(told).Round(time.Second)))
+			told = time.Time{}
 		}
 	}
 }

@@ -64,17 +64,17 @@ func (b *Bridge) traceJournal(ctx context.Context) trace.Span {
 
 // tracePublish begins the span of one attempt, and puts its context into e for the
 // message to carry.
-func (b *Bridge) tracePublish(ctx context.Context, e *Event) (context.Context, trace.Span) {
+func (b *Bridge) tracePublish(e *Event) trace.Span {
 	if b.o.Tracer == nil {
-		return ctx, noSpan
+		return noSpan
 	}
-	ctx, span := b.o.Tracer.Start(ContextWithTraceparent(ctx, e.Traceparent), "publish", producer)
+	_, span := b.o.Tracer.Start(ContextWithTraceparent(context.Background(), e.Traceparent), "publish", producer)
 	if span.IsRecording() { // most may not be sampled
 		// The id has the source and the delivery id in it, and the receive span the rest.
 		span.SetAttributes(attribute.String("messaging.system", "nats"), attribute.String("messaging.message.id", e.MessageID()))
 	}
 	e.Traceparent = Traceparent(span.SpanContext())
-	return ctx, span
+	return span
 }
 
 var producer = trace.WithSpanKind(trace.SpanKindProducer)

@@ -66,7 +66,8 @@ var byError = []struct {
 
 	{jetstream.ErrNoStreamResponse, bridge.Failure{Class: bridge.Held, Reason: "no stream answers: it is missing, or its cluster has no leader"}},
 	{jetstream.ErrInvalidJSAck, bridge.Failure{Class: bridge.Held, Reason: "something that is not JetStream answers on this subject: stop that responder"}},
-	{context.DeadlineExceeded, bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time: the server is paused, its disk full, the link broken, the stream without acks, or the NATS user without permission"}},
+	{context.DeadlineExceeded, noAnswer},
+	{jetstream.ErrAsyncPublishTimeout, noAnswer},
 	{nats.ErrTimeout, bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time"}},
 
 	{nats.ErrMaxPayload, bridge.Failure{Class: bridge.Rejected, Reason: "larger than the NATS server's max_payload: raise it, then replay this dead letter"}},
@@ -74,6 +75,8 @@ var byError = []struct {
 	{nats.ErrBadSubject, bridge.Failure{Class: bridge.Rejected, Reason: "its subject is not valid"}},
 	{nats.ErrHeadersNotSupported, bridge.Failure{Class: bridge.Held, Reason: "the NATS server has headers switched off: switch them on"}},
 }
+
+var noAnswer = bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time: the server is paused, its disk full, the link broken, the stream without acks, or the NATS user without permission"}
 
 // classify says what kind of failure err is.
 func classify(err error) *bridge.Failure {

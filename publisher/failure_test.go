@@ -466,16 +466,15 @@ func TestServerPaused(t *testing.T) {
 func TestServerGone(t *testing.T) {
 	t.Parallel()
 	n := startChild(t, "")
-	s := connect(t, n.options())
+	o := n.options()
+	o.AckTimeout = 20 * time.Second
+	s := connect(t, o)
 	n.signal(syscall.SIGSTOP) // so that the attempt is under way
 	time.AfterFunc(200*time.Millisecond, n.kill)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	begin := time.Now()
-	_, err := s.Publish(ctx, event("msg_1"))
-	f, ok := errors.AsType[*bridge.Failure](err)
-	if !ok || f.Class != bridge.LinkDown || !strings.Contains(f.Reason, "connection") {
-		t.Errorf("under way: got %v, want link down", err)
+	_, f := publish(t, s, event("msg_1"))
+	if f == nil || f.Class != bridge.LinkDown || !strings.Contains(f.Reason, "connection") {
+		t.Errorf("under way: got %v, want link down", f)
 	}
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("it took %v to notice", took)

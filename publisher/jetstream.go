@@ -60,7 +60,9 @@ type Options struct {
 	Stream  StreamOptions
 	// Prefixes is the subject prefix of each source.
 	Prefixes map[string]string
-	Log      *zap.Logger
+	// AckTimeout is how long an attempt waits for JetStream. Default 5 s.
+	AckTimeout time.Duration
+	Log        *zap.Logger
 }
 
 func (o *Options) validate() error {
@@ -72,6 +74,9 @@ func (o *Options) validate() error {
 	}
 	if o.Connect.Name == "" {
 		o.Connect.Name = "persat-bridge"
+	}
+	if o.AckTimeout <= 0 {
+		o.AckTimeout = 5 * time.Second
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -104,8 +109,16 @@ func New(o Options) (*JetStream, error) {
 // from reading the answers to others. A context of the nats CLI may set another.
 const inbox = "_INBOX.persat-bridge"
 
-// connectTimeout bounds the handshake with one server.
-const connectTimeout = 5 * time.Second
+const (
+	// connectTimeout bounds the handshake with one server.
+	connectTimeout = 5 * time.Second
+	// writeTimeout bounds a write to a server that takes nothing more. nats.go holds
+	// its lock meanwhile, so until then no ping is missed and no attempt begins.
+	writeTimeout = 10 * time.Second
+	// maxUnderWay is how many attempts nats.go lets wait before it makes the next one
+	// wait, too; how many there are is the caller's to say.
+	maxUnderWay = 1 << 20
+)
 
 // Connect implements bridge.Publisher. A stream that cannot be looked at or made
 // is no reason to fail: events are then held, subject by subject, with the
@@ -126,15 +139,18 @@ func (p *JetStream) Connect(ctx context.Context) (bridge.Session, error) {
 // dial opens a session that has not looked at the stream, nor changed it.
 func (p *JetStream) dial(ctx context.Context) (*session, error) {
 	s := &session{p: p, done: make(chan struct{}), denied: make(map[string]time.Time)}
-	nc, err := Dial(ctx, p.o.Connect,
-		nats.ErrorHandler(s.onError),
-		nats.ClosedHandler(func(*nats.Conn) { close(s.done) }),
-	)
+	s.underWay.byMessage = make(map[*nats.Msg]*attempt)
+	nc, err := Dial(ctx, p.o.Connect, nats.ErrorHandler(s.onError), nats.ClosedHandler(s.onClosed))
 	if err != nil {
 		return nil, err
 	}
 	s.nc = nc
-	if s.js, err = jetstream.New(nc); err != nil {
+	s.js, err = jetstream.New(nc,
+		jetstream.WithPublishAsyncTimeout(p.o.AckTimeout),
+		jetstream.WithPublishAsyncMaxPending(maxUnderWay),
+		jetstream.WithPublishAsyncAckHandler(s.onAck),
+		jetstream.WithPublishAsyncErrHandler(s.onFailure))
+	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -151,6 +167,7 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		// A cable that was pulled is noticed after two missed pings.
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
+		nats.FlusherTimeout(writeTimeout),
 	}
 	if o.Embedded != nil {
 		options = append(options, nats.InProcessServer(o.Embedded.server))

@@ -151,9 +151,9 @@ func TestCloudEvents(t *testing.T) {
 			if e.ID == "" {
 				e.ID = fmt.Sprintf("msg_%d", i)
 			}
-			receipt, err := s.Publish(t.Context(), &e)
-			if err != nil {
-				t.Fatal(err)
+			receipt, f := publish(t, s, &e)
+			if f != nil {
+				t.Fatal(f)
 			}
 			m, err := stream.GetMsg(t.Context(), receipt.Sequence)
 			if err != nil {

@@ -1,7 +1,6 @@
 package publisher
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -205,6 +204,8 @@ func (n *natsServer) options() Options {
 		Connect:  ConnectOptions{URL: n.url},
 		Stream:   StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: time.Minute},
 		Prefixes: map[string]string{"persat": "persat"},
+		// Attempts that must fail should do so soon.
+		AckTimeout: time.Second,
 	}
 }
 
@@ -232,12 +233,21 @@ func event(id string) *bridge.Event {
 	return &bridge.Event{Source: "persat", ID: id, Type: "client.created", Accepted: time.Now(), Body: []byte(`{"eventType":"client.created"}`)}
 }
 
-// publish makes one attempt of at most a second, as the bridge does it.
+// publish makes one attempt and waits for its end.
 func publish(t *testing.T, s bridge.Session, e *bridge.Event) (bridge.Receipt, *bridge.Failure) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	receipt, err := s.Publish(ctx, e)
+	var receipt bridge.Receipt
+	var err error
+	ended := make(chan struct{})
+	s.Publish(e, func(r bridge.Receipt, e error) {
+		receipt, err = r, e
+		close(ended)
+	})
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("publish %s: the attempt does not end", e.ID)
+	}
 	if err == nil {
 		return receipt, nil
 	}

@@ -28,6 +28,9 @@ type session struct {
 	looking sync.Mutex // held by the one attempt that looks at the stream
 	looked  time.Time
 
+	underWay   underWay
+	explaining sync.WaitGroup // attempts whose end is looked into
+
 	mu       sync.Mutex
 	denied   map[string]time.Time // subjects that the server refused, and when
 	subjects []string             // of the stream; nil while they are not known
@@ -42,47 +45,30 @@ func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Close() {
 	s.nc.Close()
 	<-s.done
+	s.explaining.Wait()
 }
 
-// Publish implements bridge.Session.
-func (s *session) Publish(ctx context.Context, e *bridge.Event) (bridge.Receipt, error) {
+// Publish implements bridge.Session. What is out of the ordinary is looked into in a
+// goroutine of its own: the caller, and NATS that brings the answers, go on.
+func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	prefix, ok := s.p.o.Prefixes[e.Source]
 	if !ok {
-		return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)}
+		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)})
+		return
 	}
 	m := message(prefix, e)
-	if !s.covers(m.Subject) {
-		s.lookAgain(ctx)
+	if s.covers(m.Subject) {
+		s.begin(&attempt{event: e, m: m, done: done})
+		return
+	}
+	s.explaining.Go(func() {
+		s.lookAgain()
 		if !s.covers(m.Subject) {
-			return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s does not have subject %s: add %s.> to its subjects", s.p.o.Stream.Name, m.Subject, prefix)}
+			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s does not have subject %s: add %s.> to its subjects", s.p.o.Stream.Name, m.Subject, prefix)})
+			return
 		}
-	}
-	options := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
-	if !s.known() {
-		// Another stream may have the subject: it would take the event, and again
-		// whenever it has forgotten the id. Not sent always, because the header
-		// is stored, and in the way of whoever copies a message to elsewhere.
-		options = append(options, jetstream.WithExpectStream(s.p.o.Stream.Name))
-	}
-	ack, err := s.js.PublishMsg(ctx, m, options...)
-	if err != nil {
-		f := classify(err)
-		if errors.Is(err, jetstream.ErrNoStreamResponse) || isCode(err, codeWrongStream) {
-			// It may have been deleted: the next attempt finds it made again.
-			if s.lookAgain(ctx); s.problemNow() != nil {
-				f.Reason += ": " + s.problemNow().Error()
-			}
-		}
-		if lacking := s.lacking(m.Subject); lacking != "" && errors.Is(err, context.DeadlineExceeded) {
-			f.Reason = fmt.Sprintf("the NATS user may not %s: give it that permission", lacking)
-		}
-		return bridge.Receipt{}, f
-	}
-	if ack.Stream != s.p.o.Stream.Name {
-		s.lookAgain(ctx)
-		return bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s took subject %s instead of %s: take the subject from one and give it to the other", ack.Stream, m.Subject, s.p.o.Stream.Name)}
-	}
-	return bridge.Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+		s.begin(&attempt{event: e, m: m, done: done})
+	})
 }
 
 // Stream implements bridge.Session.
@@ -134,39 +120,51 @@ func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {
 	return described
 }
 
-// MessageID implements bridge.Session. It asks the stream's leader: a replica that
-// answers for it may lag.
+// MessageID implements bridge.Session.
 func (s *session) MessageID(ctx context.Context, sequence uint64) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
+	m, err := s.message(ctx, sequence)
+	if err != nil {
+		return "", err
+	}
+	return m.Header.Get(jetstream.MsgIDHeader), nil // none: somebody else's message
+}
+
+// message reads a message of the stream. It asks the stream's leader: a replica that
+// answers for it may lag.
+func (s *session) message(ctx context.Context, sequence uint64) (*nats.Msg, error) {
 	subject := "$JS.API.STREAM.MSG.GET." + s.p.o.Stream.Name
+	if lacking := s.lacking(subject); lacking != "" { // it would not be answered
+		return nil, fmt.Errorf("read message: %w: give it permission to %s", bridge.ErrNotPermitted, lacking)
+	}
 	answer, err := s.nc.RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"seq":%d}`, sequence))
 	if err != nil {
-		return "", s.apiError("read message", subject, err)
+		return nil, s.apiError("read message", subject, err)
 	}
 	var got struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message struct {
 			Header []byte `json:"hdrs"`
+			Data   []byte `json:"data"`
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return "", fmt.Errorf("read message %d: %w", sequence, err)
+		return nil, fmt.Errorf("read message %d: %w", sequence, err)
 	}
 	if got.Error != nil {
 		if got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-			return "", bridge.ErrNoMessage
+			return nil, bridge.ErrNoMessage
 		}
-		return "", fmt.Errorf("read message %d: %w", sequence, got.Error)
+		return nil, fmt.Errorf("read message %d: %w", sequence, got.Error)
 	}
-	if len(got.Message.Header) == 0 {
-		return "", nil // somebody else's message, without an id
+	m := &nats.Msg{Data: got.Message.Data}
+	if len(got.Message.Header) > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(got.Message.Header); err != nil {
+			return nil, fmt.Errorf("read message %d: %w", sequence, err)
+		}
 	}
-	header, err := nats.DecodeHeadersMsg(got.Message.Header)
-	if err != nil {
-		return "", fmt.Errorf("read message %d: %w", sequence, err)
-	}
-	return header.Get(jetstream.MsgIDHeader), nil
+	return m, nil
 }
 
 // apiError says of a request that failed whether it was for want of permission,

@@ -28,7 +28,7 @@ func (o *Options) subjects() []string {
 // lookAgain looks once for all attempts that fail at the same time, and not more
 // than once a second: a window full of attempts that find no stream would else
 // each ask for it, and each make it.
-func (s *session) lookAgain(ctx context.Context) {
+func (s *session) lookAgain() {
 	if !s.looking.TryLock() {
 		return
 	}
@@ -36,7 +36,7 @@ func (s *session) lookAgain(ctx context.Context) {
 	if time.Since(s.looked) < time.Second {
 		return
 	}
-	s.look(ctx)
+	s.look(context.Background())
 	s.looked = time.Now()
 }
 

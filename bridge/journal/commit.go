@@ -21,6 +21,7 @@ type commit struct {
 	batch    *pebble.Batch // nil when there was nothing to write
 	requests []*appendRequest
 	begin    time.Time
+	first    uint64 // its first sequence
 	next     uint64 // the next sequence, once it is synced
 	marks    uint64 // so many were written before it: its sync is theirs too
 }
@@ -51,7 +52,9 @@ func (j *Journal) commitLoop() {
 		}
 		requests = j.gather(requests)
 		lists[turn] = requests
+		j.committing.Store(time.Now().UnixNano())
 		c, err := j.commit(requests)
+		j.committing.Store(0)
 		if err != nil {
 			j.fail(err)
 			return
@@ -84,7 +87,7 @@ func (j *Journal) gather(requests []*appendRequest) []*appendRequest {
 // answers nobody: an answer that came before the sync would be a lie, also the one
 // to a repeat whose original is in the same batch or the one before.
 func (j *Journal) commit(requests []*appendRequest) (commit, error) {
-	c := commit{requests: requests, begin: time.Now(), next: j.next, marks: j.marks.Load()}
+	c := commit{requests: requests, begin: time.Now(), first: j.next, next: j.next, marks: j.marks.Load()}
 	batch := j.db.NewBatch()
 	now := j.o.now()
 	taken := j.taken[:0] // the keys that this batch takes
@@ -133,10 +136,13 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 	defer close(j.stopped)
 	for c := range syncing {
 		if c.batch != nil {
+			j.syncing.Store(c.begin.UnixNano())
 			if err := c.batch.SyncWait(); err != nil {
 				j.fail(err)
 				return
 			}
+			j.syncing.Store(0)
+			j.recent.add(c.requests, c.first, c.next)
 			j.durable.Store(c.next)
 			j.synced(c.marks)
 			j.metrics.syncDuration.Observe(time.Since(c.begin).Seconds())

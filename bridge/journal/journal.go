@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -96,10 +97,10 @@ type Journal struct {
 	// background has what Close waits for beside that.
 	background sync.WaitGroup
 
-	// closeMu keeps the store open while someone who may come late, such as a
-	// scrape of the metrics, asks it something.
-	closeMu sync.RWMutex
-	closed  bool
+	// users counts those who are asking the store something, and closed turns away
+	// those who come late, such as an operator's search while the process stops.
+	users  atomic.Int64
+	closed atomic.Bool
 
 	// What is commitLoop's alone: the sequence of the next append, the requests of the
 	// batch that it makes by their keys, and memory to use again.
@@ -108,7 +109,8 @@ type Journal struct {
 	taken   []string
 	scratch []byte
 
-	known known
+	known  known
+	recent recent
 	// durable is the first sequence that is not known to be synced. Readers of
 	// pending records stop before it: what is not durable is not published, or
 	// a crash could leave an event in the stream that the journal denies.
@@ -125,6 +127,13 @@ type Journal struct {
 	// have back; settling guards them.
 	trimmedSpan   bodyRun
 	trimmedBodies int
+	trimmedAt     uint64 // where the slow round of Trim goes on
+	// firstBody is below every published record that has a body.
+	firstBody atomic.Uint64
+
+	// committing and syncing are when the commit that is being written, or synced, was
+	// begun, in unix nanoseconds; 0 for none.
+	committing, syncing atomic.Int64
 
 	complained atomic.Int64 // when the store's last complaint was logged, in unix seconds
 
@@ -149,7 +158,7 @@ func Open(o Options) (*Journal, error) {
 		inBatch: make(map[string]*appendRequest),
 	}
 	if !o.ReadOnly {
-		if err := o.fs.MkdirAll(o.Dir, 0o700); err != nil {
+		if err := makeDirs(o.fs, o.Dir); err != nil {
 			return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 		}
 	}
@@ -170,6 +179,31 @@ func Open(o Options) (*Journal, error) {
 	j.background.Go(j.learnKnown)
 	go j.commitLoop()
 	return j, nil
+}
+
+// makeDirs makes a directory and those above it that are missing, each with its name on
+// disk: else a power failure could take the directory with all that was synced in it.
+func makeDirs(fs vfs.FS, dir string) error {
+	var missing []string
+	for at := dir; ; at = fs.PathDir(at) {
+		if _, err := fs.Stat(at); err == nil || at == fs.PathDir(at) {
+			break
+		}
+		missing = append(missing, at)
+	}
+	for _, at := range slices.Backward(missing) {
+		if err := fs.MkdirAll(at, 0o700); err != nil {
+			return err
+		}
+		above, err := fs.OpenDir(fs.PathDir(at))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(above.Sync(), above.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (j *Journal) pebbleOptions() *pebble.Options {
@@ -287,14 +321,13 @@ func (j *Journal) load() error {
 }
 
 func (j *Journal) metaNumber(name string) (uint64, error) {
-	v, closer, err := j.db.Get(metaKey(name))
-	if errors.Is(err, pebble.ErrNotFound) {
+	v, err := j.get(metaKey(name))
+	if errors.Is(err, ErrNotFound) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", name, err)
 	}
-	defer closer.Close()
 	if len(v) != 8 {
 		return 0, fmt.Errorf("read %s: %w", name, errValue)
 	}
@@ -315,8 +348,8 @@ func (j *Journal) lastSeq(prefix byte) (uint64, bool, error) {
 }
 
 // iter reads the records under prefix from sequence from on.
-func (j *Journal) iter(prefix byte, from uint64) (*pebble.Iterator, error) {
-	return j.db.NewIter(&pebble.IterOptions{LowerBound: seqKey(prefix, from), UpperBound: []byte{prefix + 1}})
+func (j *Journal) iter(prefix byte, from uint64) (*iterator, error) {
+	return j.newIter(&pebble.IterOptions{LowerBound: seqKey(prefix, from), UpperBound: []byte{prefix + 1}})
 }
 
 // Failed is closed when a write or a sync has failed. Err then says why.
@@ -332,6 +365,20 @@ func (j *Journal) Err() error {
 	}
 }
 
+// Stalled is how long the disk has not answered a write that is under way.
+func (j *Journal) Stalled() time.Duration {
+	stalled := time.Duration(0)
+	for _, begin := range []int64{j.committing.Load(), j.syncing.Load()} {
+		if begin != 0 {
+			stalled = max(stalled, time.Since(time.Unix(0, begin)))
+		}
+	}
+	return stalled
+}
+
+// GiveUp fails the journal: its disk has not answered for too long.
+func (j *Journal) GiveUp(err error) { j.fail(err) }
+
 func (j *Journal) fail(err error) {
 	j.failOnce.Do(func() {
 		j.failure = fmt.Errorf("%w: %w", ErrFailed, err)
@@ -345,12 +392,46 @@ func (j *Journal) Next() uint64 { return j.durable.Load() }
 
 // DiskBytes is what the journal's files take; 0 once it is closed.
 func (j *Journal) DiskBytes() uint64 {
-	j.closeMu.RLock()
-	defer j.closeMu.RUnlock()
-	if j.closed {
+	if j.enter() != nil {
 		return 0
 	}
+	defer j.leave()
 	return j.db.Metrics().DiskSpaceUsage()
+}
+
+// enter keeps the store open until leave; it is ErrClosed when it is too late.
+func (j *Journal) enter() error {
+	j.users.Add(1)
+	if j.closed.Load() {
+		j.users.Add(-1)
+		return ErrClosed
+	}
+	return nil
+}
+
+func (j *Journal) leave() { j.users.Add(-1) }
+
+// iterator keeps the store open until it is closed.
+type iterator struct {
+	*pebble.Iterator
+	j *Journal
+}
+
+func (it *iterator) Close() error {
+	defer it.j.leave()
+	return it.Iterator.Close()
+}
+
+func (j *Journal) newIter(o *pebble.IterOptions) (*iterator, error) {
+	if err := j.enter(); err != nil {
+		return nil, err
+	}
+	it, err := j.db.NewIter(o)
+	if err != nil {
+		j.leave()
+		return nil, err
+	}
+	return &iterator{it, j}, nil
 }
 
 // Sync makes the marks durable that were written since the last sync.
@@ -401,9 +482,10 @@ func (j *Journal) Close() error {
 }
 
 func (j *Journal) closeStore() error {
-	j.closeMu.Lock()
-	defer j.closeMu.Unlock()
-	j.closed = true
+	j.closed.Store(true)
+	for j.users.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
 	defer j.cache.Unref()
 	return j.db.Close()
 }
@@ -411,8 +493,14 @@ func (j *Journal) closeStore() error {
 // write runs a change of the store so that a failure of the disk, which ends in
 // storeLogger.Fatalf and stays there, is returned to the caller.
 func (j *Journal) write(f func() error) error {
+	if err := j.enter(); err != nil {
+		return err
+	}
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	go func() {
+		defer j.leave()
+		done <- f()
+	}()
 	select {
 	case err := <-done:
 		return err

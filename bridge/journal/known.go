@@ -99,7 +99,7 @@ func (j *Journal) learnKnown() {
 }
 
 func (j *Journal) learnKeys() (n uint64, err error) {
-	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixSeen}, UpperBound: []byte{prefixSeen + 1}})
+	it, err := j.newIter(&pebble.IterOptions{LowerBound: []byte{prefixSeen}, UpperBound: []byte{prefixSeen + 1}})
 	if err != nil {
 		return 0, err
 	}

@@ -26,6 +26,9 @@ type Report struct {
 	// Damaged are records whose header could be read and whose body could not.
 	// They are dead letters in the new journal, with the damaged body.
 	Damaged []Item
+	// Bodiless are published records whose body could not be read: they are in the
+	// stream, and cannot be replayed or heal it.
+	Bodiless []Item
 	// Notes say where in the old files damage was found.
 	Notes []string
 }
@@ -141,6 +144,9 @@ func (j *Journal) applyLog(name string, report *Report) error {
 		if err != nil {
 			return err
 		}
+		if r.tail && saved == 0 {
+			continue // the end of the log, and after it what the file held before
+		}
 		report.Notes = append(report.Notes, fmt.Sprintf("%s: damaged at byte %d; %d record(s) of that batch saved", filepath.Base(name), r.offset, saved))
 	}
 	return nil
@@ -157,9 +163,9 @@ func (j *Journal) applyBatch(data []byte) error {
 
 // applySifted applies what is whole of a damaged batch. The bytes of a key have no
 // checksum of their own, only the value that follows them has; so what a value says
-// is held against what is known, and a wrong sequence is found by the body's digest. A
-// record never goes back in its life, nor does another record go on for it: the
-// bytes may be those of an older batch.
+// is held against what is known, and a wrong sequence is found by the body's digest. Only
+// records of which nothing is known are taken: the bytes may be those of an older batch,
+// or of what the file held as an earlier log.
 func (j *Journal) applySifted(data []byte) (saved int, err error) {
 	b := j.db.NewBatch()
 	defer b.Close()
@@ -191,15 +197,13 @@ func (j *Journal) applySifted(data []byte) (saved int, err error) {
 		if seq == 0 || seq > bound || seq <= j.readable("trimmed") {
 			continue
 		}
-		state, err := j.Find(seq)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil, state.State != Pending, p.key[0] == prefixPending:
+		// What is known of a record already is not older than this, unless it is a mark
+		// that was not in time; that costs a repeat. The other way round an event that
+		// was made pending again would be lost.
+		if _, err := j.Find(seq); !errors.Is(err, ErrNotFound) {
 			continue
-		case state.Key != v.key || !bytes.Equal(state.Digest, v.digest):
-			continue // it is of another record
 		}
-		err = errors.Join(b.Delete(seqKey(prefixPending, seq), nil), b.Set(seqKey(p.key[0], seq), p.value, nil))
+		err = b.Set(seqKey(p.key[0], seq), p.value, nil)
 		if hasBody {
 			saved++
 			err = errors.Join(err, b.Set(seqKey(prefixBody, seq), body.bytes, nil))
@@ -360,7 +364,10 @@ func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, repo
 		switch whole := bodyErr == nil && bytes.Equal(sum[:], v.digest); {
 		case whole:
 		case prefix == prefixPublished:
-			body = nil // it is in the stream; only replay needs it
+			if !errors.Is(bodyErr, ErrNotFound) { // else retention took it
+				report.Bodiless = append(report.Bodiless, v.item(seq).Clone())
+			}
+			body = nil
 		default:
 			report.Damaged = append(report.Damaged, v.item(seq).Clone())
 			prefix = prefixDead
@@ -389,7 +396,7 @@ func (j *Journal) putCopy(batch *pebble.Batch, prefix byte, seq uint64, v *value
 		s := value{appended: v.appended, seq: seq, digest: v.digest}
 		err = errors.Join(err, batch.Set(seenKey(v.key), s.append(nil), nil))
 	}
-	if prefix == prefixPublished && v.streamSeq != 0 && body != nil {
+	if prefix == prefixPublished && v.streamSeq != 0 {
 		err = errors.Join(err, batch.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil))
 	}
 	return err

@@ -13,8 +13,9 @@ import (
 // trimChunk bounds the batch of one step of Trim.
 const trimChunk = 5000
 
-// maxFresh is how many records in a row that are not past their time end a Trim. A
-// few may bear a time from a clock that was wrong, with old ones behind them.
+// maxFresh is how many records in a row that are not past their time end the quick round
+// of a Trim. A few may bear a time from a clock that was wrong, with old ones behind them;
+// behind many, the slow round finds them.
 const maxFresh = 1000
 
 // Trimmed says what Trim dropped.
@@ -26,21 +27,30 @@ type Trimmed struct {
 // Trim drops what is past its time: the body of a record published before
 // bodies, and all of it when it was also appended before keys. Pending and dead
 // records stay. It works through the journal from its oldest record in steps,
-// so that appends go on meanwhile.
+// so that appends go on meanwhile, and ends where all seem to be fresh. Then it takes one
+// step of a slow round through all records.
 func (j *Journal) Trim(bodies, keys time.Time) (Trimmed, error) {
 	var total Trimmed
-	for from := uint64(0); ; {
-		n, next, err := j.trim(from, bodies, keys)
+	step := func(from uint64, fresh int) (next uint64, err error) {
+		n, next, err := j.trim(from, bodies, keys, fresh)
 		total.Bodies += n.Bodies
 		total.Records += n.Records
+		return next, err
+	}
+	for from := uint64(0); ; {
+		next, err := step(from, maxFresh)
 		if err != nil {
 			return total, err
 		}
-		if next == 0 {
-			return total, j.reclaimTrimmed(total.Bodies)
+		if from = next; next == 0 {
+			break
 		}
-		from = next
 	}
+	var err error
+	if j.trimmedAt, err = step(j.trimmedAt, trimChunk); err != nil {
+		return total, err
+	}
+	return total, j.reclaimTrimmed(total.Bodies)
 }
 
 // reclaimTrimmed gives back the space of so many more bodies, when with those before
@@ -58,8 +68,8 @@ func (j *Journal) reclaimTrimmed(bodies int) error {
 }
 
 // trim is one step of Trim, from a sequence on; it returns where the next one
-// begins, 0 when there is no more to look at.
-func (j *Journal) trim(from uint64, bodies, keys time.Time) (Trimmed, uint64, error) {
+// begins, 0 when there is no more to look at or more than maxFresh in a row are fresh.
+func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimmed, uint64, error) {
 	var n Trimmed
 	var next uint64
 	looked, fresh := 0, 0
@@ -93,7 +103,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time) (Trimmed, uint64, er
 			if has {
 				n.Bodies++
 				j.trimmedSpan.widen(e.seq)
-				if err := j.dropBody(b, &run, e); err != nil {
+				if err := run.add(b, e.seq); err != nil {
 					return err
 				}
 			}
@@ -103,6 +113,9 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time) (Trimmed, uint64, er
 			n.Records++
 			trimmed = e.seq
 			if err := b.Delete(seqKey(prefixPublished, e.seq), nil); err != nil {
+				return err
+			}
+			if err := j.forgetPlace(b, e); err != nil {
 				return err
 			}
 			if err := j.forget(b, e); err != nil {
@@ -156,10 +169,8 @@ func (r *bodyRun) drop(b *pebble.Batch) error {
 	return b.DeleteRange(seqKey(prefixBody, r.first), seqKey(prefixBody, r.last+1), nil)
 }
 
-func (j *Journal) dropBody(b *pebble.Batch, run *bodyRun, e stateEntry) error {
-	if err := run.add(b, e.seq); err != nil {
-		return err
-	}
+// forgetPlace drops the place of a record that goes.
+func (j *Journal) forgetPlace(b *pebble.Batch, e stateEntry) error {
 	if e.v.streamSeq == 0 {
 		return nil
 	}
@@ -204,31 +215,33 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 	j.settling.Lock()
 	err = j.change("drop published", func(b *pebble.Batch) error {
 		var run bodyRun
-		for e, err := range j.entries(prefixPublished, 0) {
+		first := j.firstBody.Load()
+		passed := first
+		for e, err := range j.entries(prefixPublished, first) {
 			if err != nil {
 				return err
 			}
 			if want <= 0 || dropped >= 100*trimChunk {
 				break
 			}
-			body, closer, err := j.db.Get(seqKey(prefixBody, e.seq))
-			if errors.Is(err, pebble.ErrNotFound) {
+			passed = e.seq + 1
+			body, err := j.Body(e.seq)
+			if errors.Is(err, ErrNotFound) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
 			want -= int64(len(body))
-			if err := closer.Close(); err != nil {
-				return err
-			}
-			if err := j.dropBody(b, &run, e); err != nil {
+			if err := run.add(b, e.seq); err != nil {
 				return err
 			}
 			dropped++
 			newest = e.v.at
 			span.widen(e.seq)
 		}
+		// Unless one before was published meanwhile.
+		j.firstBody.CompareAndSwap(first, passed)
 		return run.drop(b)
 	})
 	j.settling.Unlock()
@@ -236,6 +249,16 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 		return dropped, newest, err
 	}
 	return dropped, newest, j.reclaim(span)
+}
+
+// hasBodyFrom notes that a record is published and has a body.
+func (j *Journal) hasBodyFrom(seq uint64) {
+	for {
+		first := j.firstBody.Load()
+		if first <= seq || j.firstBody.CompareAndSwap(first, seq) {
+			return
+		}
+	}
 }
 
 // reclaim gives the disk the space of dropped bodies back. Without being told, the

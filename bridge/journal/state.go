@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -19,26 +20,86 @@ type Mark struct {
 	At        time.Time
 }
 
-// Pending reads up to limit pending records with their headers, from sequence
-// from on, in order. Only records whose append is durable are seen.
-func (j *Journal) Pending(from uint64, limit int) ([]Item, error) {
-	it, err := j.db.NewIter(&pebble.IterOptions{
-		LowerBound: seqKey(prefixPending, from),
-		UpperBound: seqKey(prefixPending, max(from, j.durable.Load())),
-	})
+// PendingItem is a pending record as it is read to be published.
+type PendingItem struct {
+	Item
+	// Body is nil when it was not read along: it is too much for this once, or
+	// cannot be read. Load tells.
+	Body []byte
+}
+
+// readAheadBytes bounds the bodies and headers that Pending reads from the store.
+const readAheadBytes = 4 << 20
+
+// Pending reads some pending records, limit at most, from sequence from on, in order,
+// and says where to go on. Only records whose append is durable are seen; next is the
+// end of those when there are no more.
+func (j *Journal) Pending(from uint64, limit int) (items []PendingItem, next uint64, err error) {
+	items, next, before, ok := j.recent.take(from, limit)
+	if ok {
+		return items, next, nil
+	}
+	end := j.durable.Load()
+	if before != 0 {
+		end = min(end, before)
+	}
+	if from >= end {
+		return nil, from, nil
+	}
+	it, err := j.newIter(&pebble.IterOptions{LowerBound: seqKey(prefixPending, from), UpperBound: seqKey(prefixPending, end)})
 	if err != nil {
-		return nil, fmt.Errorf("read pending: %w", err)
+		return nil, from, fmt.Errorf("read pending: %w", err)
 	}
 	defer it.Close()
-	var items []Item
-	for it.First(); it.Valid() && len(items) < limit; it.Next() {
-		seq, v, err := entry(it)
-		if err != nil {
-			return items, fmt.Errorf("read pending: %w", err)
-		}
-		items = append(items, v.item(seq).Clone())
+	bodies, err := j.iter(prefixBody, from)
+	if err != nil {
+		return nil, from, fmt.Errorf("read pending: %w", err)
 	}
-	return items, it.Error()
+	defer bodies.Close()
+	for size := 0; ; {
+		if len(items) == 0 {
+			it.First()
+		} else {
+			it.Next()
+		}
+		if !it.Valid() {
+			break
+		}
+		seq, v, err := entry(it.Iterator)
+		if err != nil {
+			return items, from, fmt.Errorf("read pending: %w", err)
+		}
+		if len(items) == limit || size >= readAheadBytes {
+			return items, seq, nil
+		}
+		p := PendingItem{Item: v.item(seq).Clone()}
+		if b := bodyAt(bodies, seq); b != nil {
+			p.Body = bytes.Clone(b)
+		}
+		size += len(p.Header) + len(p.Body)
+		items = append(items, p)
+	}
+	return items, end, it.Error()
+}
+
+// bodyAt is the body of a record, which bodies is at or before; nil when it cannot be
+// read. It is valid until bodies moves.
+func bodyAt(bodies *iterator, seq uint64) []byte {
+	key := seqKey(prefixBody, seq)
+	if bodies.Valid() && bytes.Compare(bodies.Key(), key) < 0 {
+		bodies.Next() // mostly the next one
+	}
+	if !bodies.Valid() || bytes.Compare(bodies.Key(), key) < 0 {
+		bodies.SeekGE(key)
+	}
+	if !bodies.Valid() || !bytes.Equal(bodies.Key(), key) {
+		return nil
+	}
+	b, err := bodies.ValueAndErr()
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // AllPending goes through all pending records, in order. An Item's Header is
@@ -91,13 +152,13 @@ func (j *Journal) entries(prefix byte, from uint64) iter.Seq2[stateEntry, error]
 		}
 		defer it.Close()
 		for it.First(); it.Valid(); it.Next() {
-			seq, v, err := entry(it)
+			seq, v, err := entry(it.Iterator)
 			if !yield(stateEntry{seq, v}, err) {
 				return
 			}
 		}
 		if err := it.Error(); err != nil {
-			yield(stateEntry{}, fmt.Errorf("read journal: %w", err))
+			yield(stateEntry{}, fmt.Errorf("read journal: %w", storeError{err}))
 		}
 	}
 }
@@ -109,7 +170,7 @@ func entry(it *pebble.Iterator) (uint64, value, error) {
 	}
 	b, err := it.ValueAndErr()
 	if err != nil {
-		return seq, value{}, fmt.Errorf("record %d: %w", seq, err)
+		return seq, value{}, fmt.Errorf("record %d: %w", seq, storeError{err})
 	}
 	v, err := parseValue(b)
 	if err != nil {
@@ -172,16 +233,30 @@ func (j *Journal) state(prefix byte, seq uint64) (value, error) {
 }
 
 func (j *Journal) get(key []byte) ([]byte, error) {
+	if err := j.enter(); err != nil {
+		return nil, err
+	}
+	defer j.leave()
 	b, closer, err := j.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return nil, storeError{err}
 	}
 	defer closer.Close()
-	return append([]byte(nil), b...), nil
+	return append(make([]byte, 0, len(b)), b...), nil // not nil when it is empty
 }
+
+// storeError is an error of the store without what is meant for its authors.
+type storeError struct{ error }
+
+func (e storeError) Error() string {
+	text, _, _ := strings.Cut(e.error.Error(), "\n")
+	return text
+}
+
+func (e storeError) Unwrap() error { return e.error }
 
 // MarkPublished moves records from pending to published.
 func (j *Journal) MarkPublished(marks []Mark) error {
@@ -195,6 +270,7 @@ func (j *Journal) MarkPublished(marks []Mark) error {
 			if err := b.Set(seqKey(prefixStream, m.StreamSeq), binary.BigEndian.AppendUint64(nil, m.Seq), nil); err != nil {
 				return err
 			}
+			j.hasBodyFrom(m.Seq)
 		}
 		return nil
 	})
@@ -282,6 +358,8 @@ const (
 	Pending   State = "pending"
 	Published State = "published"
 	Dead      State = "dead"
+	// Discarded: a dead letter that an operator gave up. Only its key is still known.
+	Discarded State = "discarded"
 )
 
 // Entry is a record in whatever state it is. The fields that do not belong to the
@@ -303,9 +381,9 @@ func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
 			before = j.durable.Load()
 		}
 		states := [...]State{Pending, Published, Dead}
-		var its [len(states)]*pebble.Iterator
+		var its [len(states)]*iterator
 		for i, prefix := range [...]byte{prefixPending, prefixPublished, prefixDead} {
-			it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: seqKey(prefix, before)})
+			it, err := j.newIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: seqKey(prefix, before)})
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("read journal: %w", err))
 				return
@@ -319,7 +397,7 @@ func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
 			for i, it := range its {
 				if !it.Valid() {
 					if err := it.Error(); err != nil {
-						yield(Entry{}, fmt.Errorf("read journal: %w", err))
+						yield(Entry{}, fmt.Errorf("read journal: %w", storeError{err}))
 						return
 					}
 					continue
@@ -331,8 +409,12 @@ func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
 			if newest < 0 {
 				return
 			}
-			seq, v, err := entry(its[newest])
-			e := Entry{Item: v.item(seq), State: states[newest], StreamSeq: v.streamSeq, At: v.at, Reason: v.reason, Attempts: v.attempts}
+			seq, v, err := entry(its[newest].Iterator)
+			state := states[newest]
+			if state == Published && v.streamSeq == 0 {
+				state = Discarded
+			}
+			e := Entry{Item: v.item(seq), State: state, StreamSeq: v.streamSeq, At: v.at, Reason: v.reason, Attempts: v.attempts}
 			if !yield(e, err) {
 				return
 			}

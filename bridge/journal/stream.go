@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -17,15 +18,33 @@ type Placed struct {
 
 // LastPlaced is the published record with the highest place in the stream.
 func (j *Journal) LastPlaced() (Placed, bool, error) {
-	return j.placed(func(it *pebble.Iterator) bool { return it.Last() })
+	return j.placed(func(it *iterator) bool { return it.Last() })
 }
 
 // PlacedFrom is the published record with the lowest place from streamSeq on.
 func (j *Journal) PlacedFrom(streamSeq uint64) (Placed, bool, error) {
-	return j.placed(func(it *pebble.Iterator) bool { return it.SeekGE(seqKey(prefixStream, streamSeq)) })
+	return j.placed(func(it *iterator) bool { return it.SeekGE(seqKey(prefixStream, streamSeq)) })
 }
 
-func (j *Journal) placed(seek func(*pebble.Iterator) bool) (Placed, bool, error) {
+// NewestPlaced are the n published records with the highest places, highest first.
+func (j *Journal) NewestPlaced(n int) ([]Placed, error) {
+	it, err := j.iter(prefixStream, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read places: %w", err)
+	}
+	defer it.Close()
+	var places []Placed
+	for ok := it.Last(); ok && len(places) < n; ok = it.Prev() {
+		p, err := placedAt(it)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, p)
+	}
+	return places, it.Error()
+}
+
+func (j *Journal) placed(seek func(*iterator) bool) (Placed, bool, error) {
 	it, err := j.iter(prefixStream, 0)
 	if err != nil {
 		return Placed{}, false, fmt.Errorf("read places: %w", err)
@@ -38,7 +57,7 @@ func (j *Journal) placed(seek func(*pebble.Iterator) bool) (Placed, bool, error)
 	return p, err == nil, err
 }
 
-func placedAt(it *pebble.Iterator) (Placed, error) {
+func placedAt(it *iterator) (Placed, error) {
 	streamSeq, err := seqOf(it.Key())
 	if err != nil {
 		return Placed{}, err
@@ -79,79 +98,107 @@ func (j *Journal) AllPlaced(streamSeq uint64) iter.Seq2[Placed, error] {
 const reopenChunk = 1000
 
 // Reopen moves the published records whose place in the stream is streamSeq or
-// later back to pending, and forgets their places. each is told of every one. It
-// returns once all is on disk. A crash in between leaves some reopened and the
-// others as they were: the next look at the stream finds those again.
-func (j *Journal) Reopen(streamSeq uint64, each func(Item)) error {
+// later back to pending, and forgets their places and what NoteLost noted. each is told
+// of every one; gone counts those whose bodies were dropped, which stay as they are. It
+// returns once all is on disk. A crash in between leaves some reopened and the others
+// as they were: the next look at the stream finds those again.
+func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error) {
 	for {
-		n, err := j.reopenSome(streamSeq, each)
+		n, without, err := j.reopenSome(streamSeq, each)
 		if err != nil {
-			return err
+			return gone, err
 		}
+		gone += without
 		if n == 0 {
-			return j.Sync()
+			break
 		}
 	}
+	err = j.change("forget what was lost", func(b *pebble.Batch) error { return b.Delete(metaKey("lost"), nil) })
+	return gone, errors.Join(err, j.Sync())
 }
 
 // reopenSome is one step of Reopen; it returns how many places it went through.
-func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (int, error) {
+func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
 	j.settling.Lock()
 	defer j.settling.Unlock()
 	var chunk []Placed
 	for p, err := range j.AllPlaced(streamSeq) {
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if chunk = append(chunk, p); len(chunk) == reopenChunk {
 			break
 		}
 	}
 	if len(chunk) == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
-	return len(chunk), j.change("reopen", func(b *pebble.Batch) error {
+	err = j.change("reopen", func(b *pebble.Batch) error {
 		for _, p := range chunk {
-			if err := j.reopen(b, p, each); err != nil {
+			has, err := j.reopen(b, p, each)
+			if err != nil {
 				return err
+			}
+			if !has {
+				gone++
 			}
 		}
 		return nil
 	})
+	return len(chunk), gone, err
 }
 
-func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) error {
+// reopen reopens one record; has is false when it would have to be sent again and has
+// no body.
+func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, err error) {
 	if err := b.Delete(seqKey(prefixStream, p.StreamSeq), nil); err != nil {
-		return err
+		return true, err
 	}
 	published, err := j.Published(p.Seq)
 	if errors.Is(err, ErrNotFound) || err == nil && published.StreamSeq != p.StreamSeq {
-		return nil // retention took it, or it was published again elsewhere
+		return true, nil // it is on its way already, or was published again elsewhere
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
-	switch has, err := j.hasBody(p.Seq); {
-	case err != nil:
-		return err
-	case !has:
-		return nil
+	if has, err := j.hasBody(p.Seq); err != nil || !has {
+		return err != nil, err
 	}
 	v := published.value()
 	if err := move(b, p.Seq, prefixPublished, prefixPending, &v); err != nil {
-		return err
+		return true, err
 	}
 	each(published.Item)
-	return nil
+	return true, nil
 }
 
+// NoteLost notes that the stream has lost a place, and perhaps others, so that a
+// restart does not forget it. It returns once that is on disk.
+func (j *Journal) NoteLost(streamSeq uint64) error {
+	noted, err := j.Lost()
+	if err != nil || noted != 0 && noted <= streamSeq {
+		return err
+	}
+	err = j.change("note what was lost", func(b *pebble.Batch) error {
+		return b.Set(metaKey("lost"), binary.BigEndian.AppendUint64(nil, streamSeq), nil)
+	})
+	return errors.Join(err, j.Sync())
+}
+
+// Lost is the lowest place that NoteLost noted; 0 for none.
+func (j *Journal) Lost() (uint64, error) { return j.metaNumber("lost") }
+
 func (j *Journal) hasBody(seq uint64) (bool, error) {
+	if err := j.enter(); err != nil {
+		return false, err
+	}
+	defer j.leave()
 	_, closer, err := j.db.Get(seqKey(prefixBody, seq))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, storeError{err}
 	}
 	return true, closer.Close()
 }
@@ -180,7 +227,39 @@ func (j *Journal) SetStream(identity string) error {
 		if err := b.DeleteRange([]byte{prefixStream}, []byte{prefixStream + 1}, nil); err != nil {
 			return err
 		}
+		if err := b.Delete(metaKey("lost"), nil); err != nil {
+			return err
+		}
 		return b.Set(metaKey("stream"), []byte(identity), nil)
 	})
+	return errors.Join(err, j.Sync())
+}
+
+// SetMissing notes that what was published between the two times is not in the stream,
+// which was made anew. It returns once that is on disk.
+func (j *Journal) SetMissing(since, until time.Time) error {
+	err := j.change("note what is missing", func(b *pebble.Batch) error {
+		v := binary.BigEndian.AppendUint64(nil, uint64(since.UnixNano()))
+		return b.Set(metaKey("missing"), binary.BigEndian.AppendUint64(v, uint64(until.UnixNano())), nil)
+	})
+	return errors.Join(err, j.Sync())
+}
+
+// Missing is what SetMissing noted; ok is false when there is nothing.
+func (j *Journal) Missing() (since, until time.Time, ok bool, err error) {
+	b, err := j.get(metaKey("missing"))
+	if errors.Is(err, ErrNotFound) || err == nil && len(b) != 16 {
+		return since, until, false, nil
+	}
+	if err != nil {
+		return since, until, false, err
+	}
+	at := func(b []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(b))) }
+	return at(b), at(b[8:]), true, nil
+}
+
+// ClearMissing forgets it: the stream has been filled.
+func (j *Journal) ClearMissing() error {
+	err := j.change("forget what is missing", func(b *pebble.Batch) error { return b.Delete(metaKey("missing"), nil) })
 	return errors.Join(err, j.Sync())
 }

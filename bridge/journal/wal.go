@@ -55,6 +55,7 @@ type logRecord struct {
 	offset int
 	data   []byte
 	whole  bool
+	tail   bool // nothing whole of this log comes after it
 }
 
 // readLog takes a log apart. Behind a damaged chunk it looks for the next whole
@@ -84,6 +85,9 @@ func readLog(file []byte, log uint32) []logRecord {
 					break // the filling of a block
 				}
 				if otherLog(block[at:], log) {
+					if open != nil {
+						open.tail = !open.whole
+					}
 					end()
 					return records
 				}
@@ -122,7 +126,7 @@ func readLog(file []byte, log uint32) []logRecord {
 		}
 	}
 	if open != nil {
-		open.whole = false // its last chunk never came
+		open.whole, open.tail = false, true // its last chunk never came
 		end()
 	}
 	return records

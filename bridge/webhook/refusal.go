@@ -29,6 +29,11 @@ const (
 	BodyIncomplete Reason = "incomplete_body"
 	JournalFull    Reason = "journal_full"
 	JournalFailed  Reason = "journal_failed"
+	// JournalStalled: the disk does not answer.
+	JournalStalled Reason = "journal_stalled"
+	// NotInStream: it is on disk, but JetStream has not acknowledged it in time, and
+	// the configuration asks for that.
+	NotInStream Reason = "not_in_stream"
 	// Stopping: this server drains, or the bridge behind it does.
 	Stopping Reason = "stopping"
 	// NotAccepted: Accept did not take it in time, or for another reason.
@@ -41,7 +46,7 @@ const (
 var reasons = []Reason{
 	MissingSignature, MalformedSignature, WrongSignature, BadTimestamp, MissingCredentials, WrongCredentials,
 	BadAddress, OverRate, TooManyInFlight, NoBodyMemory, BodyTooLarge, BodyIncomplete,
-	JournalFull, JournalFailed, Stopping, NotAccepted, Panicked, NotFound, WrongMethod,
+	JournalFull, JournalFailed, JournalStalled, NotInStream, Stopping, NotAccepted, Panicked, NotFound, WrongMethod,
 }
 
 // refusal is every answer that is not a 2xx. It is an error inside the handlers
@@ -75,6 +80,10 @@ func notTaken(err error) *refusal {
 		r.reason, r.text = Stopping, "shutting down"
 	case errors.Is(err, bridge.ErrFailed):
 		r.reason, r.text = JournalFailed, "events cannot be kept at the moment"
+	case errors.Is(err, bridge.ErrStalled):
+		r.reason, r.text = JournalStalled, "events cannot be kept at the moment"
+	case errors.Is(err, bridge.ErrNotAcknowledged):
+		r.reason, r.text = NotInStream, "kept, but not yet in the stream"
 	case errors.Is(err, context.DeadlineExceeded):
 		r.reason, r.text = NotAccepted, "not accepted in time"
 	default:

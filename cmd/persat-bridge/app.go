@@ -174,8 +174,9 @@ func publisherOptions(cfg *config.Config, embedded *publisher.Embedded, log *zap
 			MaxBytes:        int64(s.MaxBytes),
 			DuplicateWindow: s.DuplicateWindow,
 		},
-		Prefixes: prefixes,
-		Log:      log,
+		Prefixes:   prefixes,
+		AckTimeout: cfg.Publish.AckTimeout,
+		Log:        log,
 	}
 }
 

@@ -161,9 +161,10 @@ func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
 	}
 	session := func(id string) bridge.Session {
 		p, err := publisher.New(publisher.Options{
-			Connect:  publisher.ConnectOptions{URL: n.server.ClientURL(), User: "bridge", Password: testPassword},
-			Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: time.Minute},
-			Prefixes: map[string]string{"persat": "persat"},
+			Connect:    publisher.ConnectOptions{URL: n.server.ClientURL(), User: "bridge", Password: testPassword},
+			Stream:     publisher.StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: time.Minute},
+			Prefixes:   map[string]string{"persat": "persat"},
+			AckTimeout: 2 * time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -178,9 +179,7 @@ func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
 		if !errors.Is(err, bridge.ErrNoStream) {
 			note(err)
 		}
-		attempt, cancel = context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		receipt, err := s.Publish(attempt, &bridge.Event{Source: "persat", ID: id, Type: "client.created", Accepted: time.Now(), Body: []byte("{}")})
+		receipt, err := publishOne(s, &bridge.Event{Source: "persat", ID: id, Type: "client.created", Accepted: time.Now(), Body: []byte("{}")})
 		note(err)
 		if err == nil {
 			attempt, cancel := context.WithTimeout(ctx, 2*time.Second)

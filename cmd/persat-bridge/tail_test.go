@@ -92,10 +92,21 @@ func publish(t *testing.T, natsURL string, events ...*bridge.Event) {
 	}
 	defer session.Close()
 	for _, e := range events {
-		if _, err := session.Publish(ctx, e); err != nil {
+		if _, err := publishOne(session, e); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// publishOne makes one attempt and waits for its end.
+func publishOne(s bridge.Session, e *bridge.Event) (receipt bridge.Receipt, err error) {
+	ended := make(chan struct{})
+	s.Publish(e, func(r bridge.Receipt, e error) {
+		receipt, err = r, e
+		close(ended)
+	})
+	<-ended
+	return receipt, err
 }
 
 func event(source, id, eventType, payload string, entities ...string) *bridge.Event {

@@ -99,7 +99,7 @@ func publishEvents(t *testing.T, session bridge.Session, from, to int) {
 				body := fmt.Appendf(nil, `{"eventType":"workorder.updated","payload":{"_id":%q,"state":"%d"}}`, entityOf(n), n)
 				e := &bridge.Event{Source: "persat", ID: fmt.Sprintf("msg_%d", n), Type: "workorder.updated", Entities: []string{entityOf(n)}, Accepted: time.Now(), Body: body}
 				for e.Replay = range 1 + (49-n%50)/49 {
-					if _, err := session.Publish(t.Context(), e); err != nil {
+					if err := publish(session, e); err != nil {
 						t.Error(err)
 						return
 					}
@@ -108,6 +108,13 @@ func publishEvents(t *testing.T, session bridge.Session, from, to int) {
 		})
 	}
 	group.Wait()
+}
+
+// publish makes one attempt and waits for its end.
+func publish(s bridge.Session, e *bridge.Event) error {
+	ended := make(chan error, 1)
+	s.Publish(e, func(_ bridge.Receipt, err error) { ended <- err })
+	return <-ended
 }
 
 // child is the consumer as a process of its own.

@@ -82,7 +82,9 @@ func (w *world) publish(eventType, payload string) *bridge.Event {
 
 func (w *world) send(e *bridge.Event) {
 	w.t.Helper()
-	if _, err := w.session.Publish(w.t.Context(), e); err != nil {
+	ended := make(chan error, 1)
+	w.session.Publish(e, func(_ bridge.Receipt, err error) { ended <- err })
+	if err := <-ended; err != nil {
 		w.t.Fatal(err)
 	}
 }
