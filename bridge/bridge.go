@@ -101,7 +101,8 @@ type Bridge struct {
 	ended    chan struct{} // closed when Run has returned
 	draining atomic.Bool
 	notices  notices
-	dropping bool // retain has said that it drops events before their time
+	gone     atomic.Int64 // events that the stream has lost and the journal no longer keeps
+	dropping bool         // retain has said that it drops events before their time
 	replays  replays
 	deadWork sync.Mutex // one operator's change of the dead letters at a time
 	deadMu   sync.Mutex

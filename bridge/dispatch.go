@@ -109,10 +109,22 @@ func (r *runner) offer(t *task) {
 	r.ready = append(r.ready, t)
 }
 
+// wants says whether there is something to send.
+func (r *runner) wants(now time.Time) bool {
+	if len(r.ready) > 0 || len(r.delayed) > 0 && !r.delayed[0].due.After(now) {
+		return true
+	}
+	for _, g := range r.gates {
+		if r.closed > 0 && g.waits() && !g.due.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // send fills the window: what is due again, a probe for every closed gate whose
 // time has come, and what is ready.
-func (r *runner) send() {
-	now := time.Now()
+func (r *runner) send(now time.Time) {
 	for len(r.delayed) > 0 && !r.delayed[0].due.After(now) {
 		r.offer(heap.Pop(&r.delayed).(*task))
 	}
@@ -169,7 +181,7 @@ func (r *runner) start(t *task) {
 
 // nextDue is how long there is nothing to do unless something happens.
 func (r *runner) nextDue() time.Duration {
-	if !r.sending() {
+	if !r.sending() || r.watch.pausing {
 		return time.Hour
 	}
 	next := time.Time{}

@@ -74,7 +74,7 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 		b.linkWaits(err)
 		if !said && time.Since(begin) > showHeldAfter {
 			said = true
-			b.o.Log.Warn("waiting for the stream to answer; events are taken and wait on disk", zap.Error(err))
+			b.o.Log.Warn("waiting for the stream to answer; "+b.meanwhile(), zap.Error(err))
 		}
 		select {
 		case <-time.After(min(wait.NextBackOff(), 5*time.Second)):
@@ -224,6 +224,7 @@ func (r *runner) heal(f finding) error {
 	b.o.Log.Warn("the stream has lost events that it had acknowledged (a NATS host without 'sync_interval: always' lost power?); they are published again",
 		zap.Int("events", healed), zap.Uint64("from_stream_sequence", f.lost), zap.Duration("took", time.Since(begin)))
 	if gone > 0 {
+		b.gone.Add(int64(gone))
 		b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", gone))
 		b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again", zap.Int("events", gone))
 	}

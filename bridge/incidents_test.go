@@ -63,14 +63,14 @@ func (s *memorySession) Publish(e *bridge.Event, done func(bridge.Receipt, error
 }
 
 func (s *memorySession) publish(e *bridge.Event) (bridge.Receipt, error) {
-	select {
-	case <-s.done:
-		return bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "cut"}
-	default:
-	}
 	m := s.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	select {
+	case <-s.done: // what a server loses with its power, no attempt of before reaches
+		return bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "cut"}
+	default:
+	}
 	m.sent = append(m.sent, e.MessageID())
 	if m.fail != nil {
 		if err := m.fail(e); err != nil {

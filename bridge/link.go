@@ -52,7 +52,7 @@ func (b *Bridge) linkFailed(err error) {
 	}
 	l.mu.Unlock()
 	if !told {
-		b.o.Log.Warn("no connection to NATS; events are taken and wait on disk", zap.Error(err))
+		b.o.Log.Warn("no connection to NATS; "+b.meanwhile(), zap.Error(err))
 	}
 }
 
@@ -66,6 +66,14 @@ func failureKind(err error) string {
 		return op.Err.Error()
 	}
 	return err.Error()
+}
+
+// meanwhile says what becomes of events while NATS is away.
+func (b *Bridge) meanwhile() string {
+	if b.o.WaitForStream {
+		return "events wait on disk, and senders hear 503 (accept.wait_for is stream)"
+	}
+	return "events are taken and wait on disk"
 }
 
 // linkWaits notes why a connection that there is cannot be used yet.
@@ -89,7 +97,7 @@ func (b *Bridge) linkLost(reason string) {
 	l.reason = reason
 	l.mu.Unlock()
 	if before {
-		b.o.Log.Warn(reason + "; events are taken and wait on disk")
+		b.o.Log.Warn(reason + "; " + b.meanwhile())
 	}
 }
 

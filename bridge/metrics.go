@@ -27,7 +27,7 @@ func newMetrics(b *Bridge) *metrics {
 	m := &metrics{
 		accepted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "persat_bridge_accepted_total",
-			Help: "Events made durable and answered 2xx, quarantined ones included, repeats not.",
+			Help: "Events made durable, quarantined ones included, repeats not. They are answered 2xx, unless accept.wait_for is stream and JetStream did not answer in time.",
 		}, []string{"source", "type"}),
 		duplicates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "persat_bridge_duplicates_total",

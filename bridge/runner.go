@@ -101,8 +101,16 @@ func (r *runner) run(ctx context.Context) error {
 			if err := r.fillReplay(); err != nil {
 				return err
 			}
-			r.send()
-			if place := r.watch.next(); place != 0 {
+			now := time.Now()
+			if r.wants(now) {
+				if place := r.watch.before(now); place != 0 {
+					lookUp(r.session, place)
+				}
+			}
+			if !r.watch.pausing {
+				r.send(now)
+			}
+			if place := r.watch.beside(now); place != 0 {
 				lookUp(r.session, place)
 			}
 		}
@@ -142,7 +150,6 @@ func (r *runner) run(ctx context.Context) error {
 		case <-timer.C:
 		case <-tick.C:
 			r.showHeld()
-			r.watch.tick(time.Now())
 		case <-r.b.journal.Failed():
 			return r.b.journal.Err()
 		case <-stop:

@@ -14,7 +14,7 @@ import (
 type Status struct {
 	// Time is when it was so, by this host's clock.
 	Time time.Time `json:"time"`
-	// Accepting says whether events are taken; Refusing says why not.
+	// Accepting says whether events are answered 2xx; Refusing says why not.
 	Accepting bool   `json:"accepting"`
 	Refusing  string `json:"refusing,omitempty"`
 	NATS      Link   `json:"nats"`
@@ -24,6 +24,9 @@ type Status struct {
 	Accepted uint64         `json:"accepted"`
 	Sources  []SourceStatus `json:"sources"`
 	Held     []HeldSubject  `json:"held"`
+	// Gone counts events that the stream has lost and the journal no longer keeps,
+	// since this process started.
+	Gone int64 `json:"gone"`
 	// Notices are what an operator should know and may have to act on.
 	Notices []string `json:"notices"`
 	// Replay is the replay that runs, or ran last.
@@ -63,9 +66,13 @@ func (b *Bridge) Status(ctx context.Context) Status {
 		JournalBytes: b.journal.DiskBytes(),
 		JournalLimit: b.o.MaxBytes,
 	}
-	if err := b.Ready(); err != nil {
+	s.Gone = b.gone.Load()
+	switch err := b.Ready(); {
+	case err != nil:
 		s.Refusing = err.Error()
-	} else {
+	case b.o.WaitForStream && !s.NATS.Up:
+		s.Refusing = "NATS is away, and accept.wait_for is stream: events wait on disk, and a 2xx needs NATS"
+	default:
 		s.Accepting = true
 	}
 	for _, name := range b.sources() {

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
@@ -10,25 +11,32 @@ import (
 
 // A stream can lose its tail behind a connection that stays up, when it lives on
 // another server of a cluster, or behind a leaf node. No session ends by that, so it
-// has to be noticed by other signs:
+// has to be noticed by other signs. The server that has the stream must have been away
+// for that, so:
 //
+//   - After a silence of a second, and after an attempt that failed, nothing is sent
+//     before the last place that was given has been looked up: new events of an entity
+//     must not stand before older ones that have to be sent again. It is asked until
+//     there is an answer; when there is none for ten seconds, longer than a cluster takes
+//     to elect a leader, the session is ended, and the next waits for it, and says so.
+//   - An acknowledgement that comes after a silence makes the place before suspect, too:
+//     its attempt may have been under way meanwhile.
 //   - JetStream gives a place again that it had given away, to a new event or as the
-//     place of a repeat. That is certain, and the first event after the loss shows
-//     it, unless others publish to the stream and take the place.
-//   - The server that has the stream must have been away for that. So after a
-//     silence of a second, and after an attempt that failed, the last place that was
-//     given before is looked up, while events go on. And once a minute the last place
-//     of all, or a bridge without events would never know.
+//     place of a repeat. That is certain; it shows unless others publish to the stream
+//     and take the places.
+//   - Once a minute the last place is looked up in any case, or a bridge without events
+//     would never know.
 //
 // What was noticed is written down before anything else, for the places given
 // since hide the loss from a later look, and ends the session; the next begins with
-// healing. Events that were sent between the loss and its discovery stand in the stream
-// before the older ones of their entities that are sent again: that cannot be helped.
+// healing.
 
 const (
 	// silence is how long no acknowledgement may come before the stream is suspected;
 	// no server starts again within that.
 	silence = time.Second
+	// patience bounds the looks for which events wait.
+	patience = 10 * time.Second
 	// idleLook is how often the last place is looked up in any case.
 	idleLook = time.Minute
 )
@@ -39,10 +47,10 @@ type watch struct {
 	highest uint64 // that JetStream has given
 	acked   time.Time
 	trouble bool // an attempt has failed since
-	// suspect is the lowest place that is to be looked up; 0 for none. looking says
-	// that one is.
+	// suspect is the lowest place that is to be looked up beside the sending; 0 for none.
 	suspect uint64
-	looking bool
+	looking bool      // a look is under way
+	pausing bool      // and events wait for it
 	looked  time.Time // when the last look began
 	lookups chan lookup
 }
@@ -76,17 +84,11 @@ func (w *watch) failed() { w.trouble = true }
 
 // given notes the place of a new event.
 func (w *watch) given(place uint64, now time.Time) {
-	if (w.trouble || now.Sub(w.acked) > silence) && w.highest > 0 {
+	if now.Sub(w.acked) > silence {
 		w.suspicious(w.highest)
 	}
-	w.trouble, w.acked = false, now
+	w.acked = now
 	w.highest = max(w.highest, place)
-}
-
-func (w *watch) tick(now time.Time) {
-	if w.highest > 0 && now.Sub(w.looked) > idleLook {
-		w.suspicious(w.highest)
-	}
 }
 
 func (w *watch) suspicious(place uint64) {
@@ -95,22 +97,61 @@ func (w *watch) suspicious(place uint64) {
 	}
 }
 
-// next is the place to look up now; 0 for none.
-func (w *watch) next() uint64 {
-	now := time.Now()
-	if w.suspect == 0 || w.looking || w.blind || now.Sub(w.looked) < silence/4 {
+// before is the place to look up before anything is sent; 0 for none.
+func (w *watch) before(now time.Time) uint64 {
+	if w.blind || w.highest == 0 || w.looking || !w.trouble && now.Sub(w.acked) <= silence {
+		return 0
+	}
+	w.looking, w.pausing, w.looked = true, true, now
+	return w.highest
+}
+
+// beside is the place to look up beside the sending; 0 for none.
+func (w *watch) beside(now time.Time) uint64 {
+	if w.blind || w.looking || now.Sub(w.looked) < silence || w.suspect == 0 && now.Sub(w.looked) < idleLook {
 		return 0
 	}
 	place := w.suspect
-	w.suspect, w.looking, w.looked = 0, true, now
+	if place == 0 {
+		place = w.highest
+	}
+	if place != 0 {
+		w.suspect, w.looking, w.looked = 0, true, now
+	}
 	return place
 }
 
-// lookUp asks whether the stream still has the event at a place.
+// over ends a look.
+func (w *watch) over(now time.Time) {
+	if w.pausing {
+		w.trouble, w.acked = false, now
+	}
+	w.looking, w.pausing = false, false
+}
+
+// lookUp asks whether the stream still has the event at a place, until it has an answer
+// or its patience ends.
 func (b *Bridge) lookUp(ctx context.Context, s Session, place uint64) lookup {
-	l := lookup{session: s, place: place}
 	ctx, cancel := whileOpen(ctx, s)
 	defer cancel()
+	ctx, cancelWait := context.WithTimeout(ctx, patience)
+	defer cancelWait()
+	wait := b.o.Backoff.newBackOff()
+	for {
+		l := b.lookOnce(ctx, s, place)
+		if l.err == nil || ctx.Err() != nil {
+			return l
+		}
+		select {
+		case <-time.After(min(wait.NextBackOff(), time.Second)):
+		case <-ctx.Done():
+			return l
+		}
+	}
+}
+
+func (b *Bridge) lookOnce(ctx context.Context, s Session, place uint64) lookup {
+	l := lookup{session: s, place: place}
 	p, ok, err := b.journal.PlacedFrom(place)
 	if err != nil || !ok || p.StreamSeq != place {
 		l.err = err
@@ -147,16 +188,16 @@ func whileOpen(ctx context.Context, s Session) (context.Context, context.CancelF
 
 // lookedUp takes the answer.
 func (r *runner) lookedUp(l lookup) error {
-	r.watch.looking = false
-	if l.session != r.session || r.lost {
-		return nil
-	}
-	if l.err != nil {
-		r.watch.suspicious(l.place) // once more
-		return nil
-	}
-	if l.lost {
+	waited := r.watch.pausing
+	r.watch.over(time.Now())
+	switch {
+	case l.session != r.session || r.lost:
+	case l.lost:
 		return r.wentBack(l.place)
+	case l.err != nil && waited:
+		r.lose(fmt.Sprintf("the stream does not answer (%v)", l.err))
+	case l.err != nil:
+		r.watch.suspicious(l.place) // once more
 	}
 	return nil
 }

@@ -245,3 +245,31 @@ func TestNotPermittedToAsk(t *testing.T) {
 		t.Errorf("MessageID: got %v, want ErrNotPermitted with the subject", err)
 	}
 }
+
+// JetStream knows a repeat by its id alone. An id that was used for something else must not
+// swallow an event.
+func TestRepeatIsTheSameEvent(t *testing.T) {
+	n := startServer(t, "")
+	s := connect(t, n.options())
+	replayed := event("x")
+	replayed.Replay = 1
+	if _, f := publish(t, s, replayed); f != nil {
+		t.Fatal(f)
+	}
+	if receipt, f := publish(t, s, replayed); f != nil || !receipt.Duplicate {
+		t.Errorf("the same again: got %+v %v, want a duplicate", receipt, f)
+	}
+	if _, f := publish(t, s, event("x:r1")); f == nil || f.Class != bridge.Rejected {
+		t.Errorf("an id that looks like that of the replay: got %v, want rejected", f)
+	}
+	mustPublish(t, s, "y")
+	other := event("y")
+	other.Body = []byte(`{"eventType":"client.created","payload":1}`)
+	if _, f := publish(t, s, other); f == nil || f.Class != bridge.Rejected || !strings.Contains(f.Reason, "used before") {
+		t.Errorf("other bytes under a known id: got %v, want rejected", f)
+	}
+	other.Replay = 2
+	if receipt, f := publish(t, s, other); f != nil || receipt.Duplicate {
+		t.Errorf("the same as a replay: got %+v %v, want it stored", receipt, f)
+	}
+}

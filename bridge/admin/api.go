@@ -71,9 +71,9 @@ func filterOf(q url.Values) (bridge.Filter, error) {
 		Any: q.Get("q"), State: journal.State(q.Get("state")), Reason: q.Get("reason"),
 	}
 	switch f.State {
-	case "", journal.Pending, journal.Published, journal.Dead:
+	case "", journal.Pending, journal.Published, journal.Dead, journal.Discarded:
 	default:
-		return f, echo.NewHTTPError(http.StatusBadRequest, "state is pending, published or dead")
+		return f, echo.NewHTTPError(http.StatusBadRequest, "state is pending, published, dead or discarded")
 	}
 	for name, t := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
 		text := q.Get(name)

@@ -181,6 +181,8 @@ func (s *Server) refuse(err error, c echo.Context) {
 		code = http.StatusNotFound
 	case errors.Is(err, bridge.ErrReplaying):
 		code = http.StatusConflict
+	case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFailed):
+		code, text = http.StatusServiceUnavailable, "the bridge is stopping"
 	}
 	if err := c.JSON(code, map[string]string{"error": text}); err != nil {
 		s.o.Log.Debug("admin answer", zap.Error(err))

@@ -66,6 +66,7 @@ type journalStats struct {
 	Pending       int        `json:"pending"`
 	Published     int        `json:"published"`
 	Dead          int        `json:"dead"`
+	Discarded     int        `json:"discarded"`
 	DiskBytes     uint64     `json:"disk_bytes"`
 	OldestPending *time.Time `json:"oldest_pending,omitempty"`
 }
@@ -91,12 +92,14 @@ func (p *program) journalStat() *cobra.Command {
 					s.Published++
 				case journal.Dead:
 					s.Dead++
+				case journal.Discarded:
+					s.Discarded++
 				}
 			}
 			if *asJSON {
 				return p.printJSON(s)
 			}
-			fmt.Fprintf(p.stdout, "pending    %d\npublished  %d (kept for replay, healing and dedup)\ndead       %d\nnext       record %d\non disk    %d bytes\n", s.Pending, s.Published, s.Dead, s.Next, s.DiskBytes)
+			fmt.Fprintf(p.stdout, "pending    %d\npublished  %d (kept for replay, healing and dedup)\ndead       %d\ndiscarded  %d (kept for dedup)\nnext       record %d\non disk    %d bytes\n", s.Pending, s.Published, s.Dead, s.Discarded, s.Next, s.DiskBytes)
 			if s.OldestPending != nil {
 				fmt.Fprintf(p.stdout, "oldest     pending since %s\n", s.OldestPending.Local().Format(time.RFC3339))
 			}
@@ -138,8 +141,8 @@ func verifyRecord(j *journal.Journal, e journal.Entry) error {
 		return err
 	}
 	body, err := j.Body(e.Seq)
-	if errors.Is(err, journal.ErrNotFound) && e.State == journal.Published {
-		return nil // retention or a limit took it
+	if errors.Is(err, journal.ErrNotFound) && (e.State == journal.Published || e.State == journal.Discarded) {
+		return nil // retention, a limit or an operator took it
 	}
 	if err != nil {
 		return fmt.Errorf("body: %w", err)
@@ -154,18 +157,21 @@ func (p *program) journalDump() *cobra.Command {
 	var o journalFlags
 	c := &cobra.Command{Use: "dump", Short: "Print every record as a line of JSON, the newest first", Args: noArgs}
 	o.add(c)
-	state := c.Flags().String("state", "", "only pending, published or dead ones")
+	state := c.Flags().String("state", "", "only pending, published, dead or discarded ones")
 	c.RunE = func(*cobra.Command, []string) error {
 		switch journal.State(*state) {
-		case "", journal.Pending, journal.Published, journal.Dead:
+		case "", journal.Pending, journal.Published, journal.Dead, journal.Discarded:
 		default:
-			return usageError{fmt.Errorf("--state: %q is not pending, published or dead", *state)}
+			return usageError{fmt.Errorf("--state: %q is not pending, published, dead or discarded", *state)}
 		}
 		return p.reading(&o, func(j *journal.Journal) error {
 			out := json.NewEncoder(p.stdout)
+			damaged := 0
 			for e, err := range j.Newest(0) {
 				if err != nil {
-					return err
+					damaged++
+					fmt.Fprintf(p.stderr, "record %d: %v\n", e.Seq, err)
+					continue
 				}
 				if *state != "" && e.State != journal.State(*state) {
 					continue
@@ -175,11 +181,15 @@ func (p *program) journalDump() *cobra.Command {
 					return err
 				}
 				if r.Body, err = j.Body(e.Seq); err != nil && !errors.Is(err, journal.ErrNotFound) {
-					return err
+					damaged++
+					fmt.Fprintf(p.stderr, "record %d: body: %v\n", e.Seq, err)
 				}
 				if err := out.Encode(dumped{r, string(r.Body)}); err != nil {
 					return err
 				}
+			}
+			if damaged > 0 {
+				return fmt.Errorf("%d record(s) could not be read whole: 'persat-bridge journal repair --to DIR' saves the others", damaged)
 			}
 			return nil
 		})
@@ -238,8 +248,15 @@ func (p *program) showRepair(r journal.Report, to string) error {
 		lost += int(span.Last - span.First + 1)
 		fmt.Fprintf(p.stdout, "record(s) %s: nothing could be read\n", span)
 	}
+	for _, item := range r.Bodiless {
+		fmt.Fprintf(p.stdout, "record %d (%s): published, but its body is damaged: it can no longer be replayed, nor heal the stream\n", item.Seq, item.Key)
+	}
 	if lost+len(r.Damaged) > 0 {
 		return fmt.Errorf("%d record(s) could not be saved", lost+len(r.Damaged))
+	}
+	if len(r.Bodiless) > 0 {
+		_, err := fmt.Fprintf(p.stdout, "no event was lost; %d published one(s) lost their bodies here\n", len(r.Bodiless))
+		return err
 	}
 	_, err := fmt.Fprintln(p.stdout, "nothing was lost")
 	return err

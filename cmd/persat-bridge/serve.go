@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -37,13 +38,14 @@ func (p *program) serve(ctx context.Context, file string) error {
 	for _, w := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", w))
 	}
+	// From now on a SIGHUP ends nobody, also one that comes while the journal is read.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	a, err := newApp(ctx, cfg, log, level)
 	if err != nil {
 		return err
 	}
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -66,20 +68,37 @@ func (p *program) reload(file string, a *app, log *zap.Logger) {
 		_ = a.certificate.reload() // it logs
 	}
 	cfg, _, err := p.load(file)
-	if err == nil {
-		err = a.webhook.SetSecrets(sourceSecrets(cfg))
-	}
 	if err != nil {
 		log.Error("SIGHUP: the configuration has mistakes, the old secrets stay", zap.Error(err))
 		return
 	}
-	log.Info("SIGHUP: secrets read again; other keys need a restart")
+	secrets, later := rotation(a.cfg, cfg)
+	if err := a.webhook.SetSecrets(secrets); err != nil {
+		log.Error("SIGHUP: the old secrets stay", zap.Error(err))
+		return
+	}
+	log.Info("SIGHUP: secrets and certificate read again; other keys need a restart")
+	if len(later) > 0 {
+		log.Warn("SIGHUP: these sources are new, gone or have another auth: that needs a restart", zap.Strings("sources", later))
+	}
 }
 
-func sourceSecrets(cfg *config.Config) map[string][]string {
-	secrets := make(map[string][]string)
-	for name, source := range cfg.Sources {
-		secrets[name] = reveal(source.Secrets)
+// rotation is what can be taken over without a restart, the secrets of sources that are
+// as they were, and the names of those that are not.
+func rotation(old, now *config.Config) (secrets map[string][]string, later []string) {
+	secrets = make(map[string][]string)
+	for name, source := range now.Sources {
+		if before, ok := old.Sources[name]; ok && before.Auth == source.Auth {
+			secrets[name] = reveal(source.Secrets)
+		} else {
+			later = append(later, name)
+		}
 	}
-	return secrets
+	for name := range old.Sources {
+		if _, ok := now.Sources[name]; !ok {
+			later = append(later, name)
+		}
+	}
+	slices.Sort(later)
+	return secrets, later
 }

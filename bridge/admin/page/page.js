@@ -188,7 +188,10 @@ function sentence(s) {
     head = w.refusing;
     advice = w.advice_refusing(s.refusing);
   }
-  if (level !== 'good') parts.push(w.nothing_lost);
+  if (s.gone) {
+    level = 'bad';
+    parts.push(w.gone_some(s.gone, number(s.gone)));
+  } else if (level !== 'good') parts.push(w.nothing_lost);
   return { level, text: `${head}; ${parts.join(', ')}`, advice, held, oldest: oldest === Infinity ? null : (now - oldest) / 1000 };
 }
 

@@ -14,7 +14,7 @@ export const words = {
     accepting: 'Accepting', publishing: 'Accepting and publishing', refusing: 'Not accepting events',
     nats_away: (at) => `NATS away since ${at}`, nats_connecting: 'connecting to NATS',
     waiting: (n, t) => `${t} ${s(n, 'event', 'events')} waiting`, oldest: (at) => `the oldest since ${at}`,
-    nothing_waiting: 'nothing waiting', held_some: (n, t) => `${t} held`, nothing_lost: 'nothing lost',
+    nothing_waiting: 'nothing waiting', held_some: (n, t) => `${t} held`, nothing_lost: 'nothing lost', gone_some: (n, t) => `${t} ${s(n, 'event', 'events')} lost by the stream and no longer kept here`,
     dead_some: (n, t) => `${t} dead ${s(n, 'letter', 'letters')} to decide on`,
     advice_nats: 'Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers.',
     advice_reason: (r) => `Last attempt: ${r}.`,
@@ -40,7 +40,7 @@ export const words = {
     flow: 'Events', per_minute: 'per minute', accepted: 'Accepted', published: 'Published', pending: 'Waiting', pending_chart: 'Waiting for NATS',
     accept_latency: 'Accept', accept_latency_note: 'request in to 2xx', publish_latency: 'End to end', publish_latency_note: 'accepted to stored in the stream', median: 'Median', p99: '99 %',
 
-    events: 'Recent events', search: 'Id, entity, type or record', any_state: 'Any state', state_pending: 'waiting', state_published: 'published', state_dead: 'dead',
+    events: 'Recent events', search: 'Id, entity, type or record', any_state: 'Any state', state_pending: 'waiting', state_published: 'published', state_dead: 'dead', state_discarded: 'discarded',
     older: 'Older', body: 'Body', close: 'Close', no_events: 'No events yet.', no_match: 'Nothing fits.', record: (n) => `record ${n}`, sequence: (n) => `stream ${n}`, replayed_mark: 'replayed',
     no_body: 'The body is no longer kept.', bytes: (t) => `${t} bytes`, attempts: (n, t) => `${t} ${s(n, 'attempt', 'attempts')}`, died: (at) => `dead since ${at}`,
 
@@ -67,7 +67,7 @@ export const words = {
     accepting: 'Aceptando', publishing: 'Aceptando y publicando', refusing: 'No acepta eventos',
     nats_away: (at) => `NATS ausente desde las ${at}`, nats_connecting: 'conectando con NATS',
     waiting: (n, t) => `${t} ${s(n, 'evento', 'eventos')} en espera`, oldest: (at) => `el más antiguo desde las ${at}`,
-    nothing_waiting: 'nada en espera', held_some: (n, t) => `${t} ${s(n, 'retenido', 'retenidos')}`, nothing_lost: 'nada perdido',
+    nothing_waiting: 'nada en espera', held_some: (n, t) => `${t} ${s(n, 'retenido', 'retenidos')}`, nothing_lost: 'nada perdido', gone_some: (n, t) => `${t} ${s(n, 'evento perdido', 'eventos perdidos')} por el stream que aquí ya no se ${s(n, 'guarda', 'guardan')}`,
     dead_some: (n, t) => `${t} ${s(n, 'evento muerto', 'eventos muertos')} por decidir`,
     advice_nats: 'Hay que levantar NATS. Los eventos se aceptan y esperan en este disco; salen solos, en orden, cuando responda.',
     advice_reason: (r) => `Último intento: ${r}.`,
@@ -93,7 +93,7 @@ export const words = {
     flow: 'Eventos', per_minute: 'por minuto', accepted: 'Aceptados', published: 'Publicados', pending: 'En espera', pending_chart: 'Esperan a NATS',
     accept_latency: 'Aceptación', accept_latency_note: 'del pedido al 2xx', publish_latency: 'Latencia total', publish_latency_note: 'de aceptado a guardado en el stream', median: 'Mediana', p99: '99 %',
 
-    events: 'Eventos recientes', search: 'Id, entidad, tipo o registro', any_state: 'Todos los estados', state_pending: 'en espera', state_published: 'publicado', state_dead: 'muerto',
+    events: 'Eventos recientes', search: 'Id, entidad, tipo o registro', any_state: 'Todos los estados', state_pending: 'en espera', state_published: 'publicado', state_dead: 'muerto', state_discarded: 'descartado',
     older: 'Anteriores', body: 'Contenido', close: 'Cerrar', no_events: 'Todavía no hay eventos.', no_match: 'Nada coincide.', record: (n) => `registro ${n}`, sequence: (n) => `stream ${n}`, replayed_mark: 'reenviado',
     no_body: 'El contenido ya no se guarda.', bytes: (t) => `${t} bytes`, attempts: (n, t) => `${t} ${s(n, 'intento', 'intentos')}`, died: (at) => `muerto desde las ${at}`,
 

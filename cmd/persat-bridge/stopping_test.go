@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// fillDead puts n dead letters into a journal.
+func fillDead(t *testing.T, dir string, n int) {
+	j, err := journal.Open(journal.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bridge.New(bridge.Options{Journal: j, Publisher: nowhere{}, Sources: []string{"persat"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 256)
+	for i := range n {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			if _, err := b.Accept(context.Background(), bridge.Delivery{Source: "persat", ID: fmt.Sprint("d", i), Type: "workorder.created", Body: []byte("{}"), Unusable: "test"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An operator looks at or changes dead letters while the bridge is told to stop.
+func TestStopWhileAnOperatorLooks(t *testing.T) {
+	for _, what := range []string{"GET /api/dead?limit=1", "GET /api/events?q=nothing", "POST /api/dead/discard?all=true"} {
+		t.Run(strings.ReplaceAll(what, "/", "_"), func(t *testing.T) {
+			n := newNATSProcess(t, "")
+			n.start()
+			b := newBridgeProcess(t, "NATS_URL="+n.url)
+			fillDead(t, filepath.Join(b.dir, "journal"), 20_000)
+			b.start()
+			method, path, _ := strings.Cut(what, " ")
+			stop := make(chan struct{})
+			var group sync.WaitGroup
+			for range 4 {
+				group.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						request, _ := http.NewRequest(method, b.admin+path, nil)
+						response, err := http.DefaultClient.Do(request)
+						if err != nil {
+							return
+						}
+						_, _ = io.Copy(io.Discard, response.Body)
+						response.Body.Close()
+					}
+				})
+			}
+			time.Sleep(30 * time.Millisecond)
+			b.signal(syscall.SIGTERM)
+			code := b.wait()
+			close(stop)
+			group.Wait()
+			if code != exitDone {
+				t.Errorf("exit code %d", code)
+			}
+			for line := range strings.Lines(b.said()) {
+				if strings.Contains(line, "panic") || strings.Contains(line, "leaked") || strings.Contains(line, "SIGSEGV") {
+					t.Errorf("said: %s", line[:min(len(line), 600)])
+				}
+			}
+		})
+	}
+}
+
+// A reload while the bridge is still starting (a large journal, a large NATS store).
+func TestSIGHUPWhileStarting(t *testing.T) {
+	b := newBridgeProcess(t)
+	fillDead(t, filepath.Join(b.dir, "journal"), 100)
+	for _, after := range []time.Duration{20, 60, 120} {
+		b.launch()
+		time.Sleep(after * time.Millisecond)
+		b.signal(syscall.SIGHUP)
+		select {
+		case err := <-b.exited:
+			t.Errorf("SIGHUP %v ms after the start: %v", int(after), err)
+		case <-time.After(2 * time.Second):
+			b.kill()
+		}
+	}
+}
+
+// SIGTERM while the way to NATS takes no more bytes (a black hole, with larger events).
+func TestStopOverABlackHole(t *testing.T) {
+	n := newNATSProcess(t, "")
+	n.start()
+	p := newProxy(t, strings.TrimPrefix(n.url, "nats://"))
+	b := newBridgeProcess(t, "NATS_URL="+p.url())
+	b.start()
+	eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
+	p.heldUp.Store(true)
+	p.heldDown.Store(true)
+	s := newSender(b.url, testSecret, 1)
+	defer s.close()
+	for i := range 200 {
+		body := fmt.Appendf(nil, `{"eventType":"workorder.updated","payload":{"_id":"%d","n":%q}}`, i, strings.Repeat("x", 200_000))
+		if a, err := s.post(context.Background(), newDeliveryID(), body); err != nil || !a.ok() {
+			t.Fatal(a, err)
+		}
+	}
+	time.Sleep(time.Second)
+	client := &http.Client{Timeout: 5 * time.Second}
+	response, err := client.Get(b.admin + "/api/status")
+	if err != nil {
+		t.Errorf("the status is not told meanwhile: %v", err)
+	} else {
+		response.Body.Close()
+	}
+	begin := time.Now()
+	code := b.stop()
+	if took := time.Since(begin); took > 35*time.Second || code != 0 { // 40 s is what a supervisor waits
+		t.Errorf("SIGTERM took %v, code %d", took, code)
+	}
+	p.heldUp.Store(false)
+	p.heldDown.Store(false)
+}
