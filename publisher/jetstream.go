@@ -180,6 +180,11 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		options = append(options, auth...)
 	}
 	nc, err := nats.Connect(o.URL, append(options, more...)...)
+	if errors.Is(err, nats.ErrTLS) {
+		// The handshake is over on this side before the server has looked at our
+		// certificate; what is seen of its refusal may be no more than that it hung up.
+		err = fmt.Errorf("%w (does it ask for another certificate of ours? see nats.tls.cert_file)", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), err)
 	}
