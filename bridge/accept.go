@@ -41,7 +41,7 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 		Traceparent: d.Traceparent,
 		Size:        len(d.Body),
 	}
-	record := journal.Record{Header: appendHeader(nil, e), Body: d.Body}
+	record := journal.Record{Header: appendHeader(make([]byte, 0, 192), e), Body: d.Body}
 	if !d.Anonymous {
 		record.Key = e.Source + ":" + e.ID
 	}
@@ -65,18 +65,19 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 			return 0, err
 		}
 	}
+	counters := b.metrics.of(b, e.Source)
 	switch {
 	case result.Status != journal.Stored:
-		b.metrics.duplicates.WithLabelValues(e.Source).Inc()
+		counters.duplicates.Inc()
 		return Duplicate, b.awaitStream(ctx, result.Seq)
 	case record.Dead != nil:
 		b.deadAdd(e.Source, 1)
-		b.metrics.accepted.WithLabelValues(e.Source, b.typeLabel(e.Type)).Inc()
+		ofType(counters.accepted, e.Type).Inc()
 		b.logDead(e, result.Seq, record.Dead.Reason)
 		return Quarantined, nil
 	}
 	b.backlog.add(e.Source, e.Accepted, 1)
-	b.metrics.accepted.WithLabelValues(e.Source, b.typeLabel(e.Type)).Inc()
+	ofType(counters.accepted, e.Type).Inc()
 	b.nudge()
 	return Accepted, b.awaitStream(ctx, result.Seq)
 }
@@ -112,14 +113,12 @@ func (b *Bridge) awaitStream(ctx context.Context, seq uint64) error {
 	ended := b.waiters.wait(seq)
 	defer b.waiters.leave(seq, ended)
 	// It may have been published before the wait began.
-	switch record, err := b.journal.Find(seq); {
-	case errors.Is(err, journal.ErrNotFound): // its time is over
+	switch state, err := b.journal.StateOf(seq); {
+	case errors.Is(err, journal.ErrNotFound), state == journal.Published: // or its time is over
 		return nil
 	case err != nil:
 		return err
-	case record.State == journal.Published:
-		return nil
-	case record.State == journal.Dead:
+	case state == journal.Dead:
 		return ErrNotAcknowledged
 	}
 	timeout := time.NewTimer(b.o.AckTimeout)

@@ -219,13 +219,3 @@ func (b *Bridge) heldCount(source string) int {
 	defer b.heldMu.Unlock()
 	return b.heldNow[source]
 }
-
-// typeLabel closes the set of event types that a metric can have.
-func (b *Bridge) typeLabel(eventType string) string {
-	for _, t := range b.o.Types {
-		if t == eventType {
-			return t
-		}
-	}
-	return "other"
-}

@@ -19,6 +19,52 @@ type metrics struct {
 	attempts        *prometheus.CounterVec
 	publishDuration prometheus.Histogram
 	healed          prometheus.Counter
+
+	// sources has the counters of the configured sources, looked up once.
+	sources map[string]*sourceCounters
+}
+
+// sourceCounters are the counters of one source.
+type sourceCounters struct {
+	accepted, published map[string]prometheus.Counter // by type; "other" for all that is not known
+	duplicates          prometheus.Counter
+	attempts            map[string]prometheus.Counter // by result
+}
+
+// of returns the counters of a source. One that is not configured any more, and of which
+// there are still events, is looked up each time.
+func (m *metrics) of(b *Bridge, source string) *sourceCounters {
+	if c := m.sources[source]; c != nil {
+		return c
+	}
+	return m.lookUp(b, source)
+}
+
+func (m *metrics) lookUp(b *Bridge, source string) *sourceCounters {
+	c := &sourceCounters{
+		accepted:   make(map[string]prometheus.Counter),
+		published:  make(map[string]prometheus.Counter),
+		duplicates: m.duplicates.WithLabelValues(source),
+		attempts:   make(map[string]prometheus.Counter),
+	}
+	for _, t := range append([]string{otherType}, b.o.Types...) {
+		c.accepted[t], c.published[t] = m.accepted.WithLabelValues(source, t), m.published.WithLabelValues(source, t)
+	}
+	for _, result := range []string{resultOK, resultDuplicate, LinkDown.String(), Held.String(), Rejected.String(), Unknown.String()} {
+		c.attempts[result] = m.attempts.WithLabelValues(source, result)
+	}
+	return c
+}
+
+// otherType is the label of event types that are not known: no label takes a value from
+// outside.
+const otherType = "other"
+
+func ofType(counters map[string]prometheus.Counter, eventType string) prometheus.Counter {
+	if c := counters[eventType]; c != nil {
+		return c
+	}
+	return counters[otherType]
 }
 
 // newMetrics makes the metrics of b and starts every label set that can be known
@@ -51,15 +97,9 @@ func newMetrics(b *Bridge) *metrics {
 			Help: "Events published again because the stream had lost them after acknowledging them.",
 		}),
 	}
+	m.sources = make(map[string]*sourceCounters, len(b.o.Sources))
 	for _, source := range b.o.Sources {
-		m.duplicates.WithLabelValues(source)
-		for _, t := range append([]string{"other"}, b.o.Types...) {
-			m.accepted.WithLabelValues(source, t)
-			m.published.WithLabelValues(source, t)
-		}
-		for _, result := range []string{resultOK, resultDuplicate, LinkDown.String(), Held.String(), Rejected.String(), Unknown.String()} {
-			m.attempts.WithLabelValues(source, result)
-		}
+		m.sources[source] = m.lookUp(b, source)
 	}
 	if b.o.Registerer != nil {
 		b.o.Registerer.MustRegister(m.accepted, m.duplicates, m.published, m.attempts, m.publishDuration, m.healed, gauges{b})

@@ -113,12 +113,12 @@ func (r *runner) countAttempt(res result) {
 	case res.receipt.Duplicate:
 		label = resultDuplicate
 	}
-	r.b.metrics.attempts.WithLabelValues(res.event.Source, label).Inc()
+	r.b.metrics.of(r.b, res.event.Source).attempts[label].Inc()
 }
 
 func (r *runner) succeed(res result, now time.Time) {
 	e := res.event
-	r.b.metrics.published.WithLabelValues(e.Source, r.b.typeLabel(e.Type)).Inc()
+	ofType(r.b.metrics.of(r.b, e.Source).published, e.Type).Inc()
 	r.openGate(res.t.gate)
 	r.finish(res.t)
 	if res.t.replay > 0 {

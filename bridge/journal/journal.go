@@ -222,8 +222,10 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		}},
 		MemTableSize:                j.memTableSize(),
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       8,
-		L0StopWritesThreshold:       32,
+		// Tables of small keys may pile up before they are merged: a merge costs more
+		// than it gains where hardly anything is looked up (see known).
+		L0CompactionThreshold: 64,
+		L0StopWritesThreshold: 256,
 	}
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

@@ -193,13 +193,16 @@ func (j *Journal) Load(seq uint64) (Item, []byte, error) {
 	return v.item(seq), body, nil
 }
 
-// IsPending says whether a record still waits to be published.
-func (j *Journal) IsPending(seq uint64) (bool, error) {
-	_, err := j.get(seqKey(prefixPending, seq))
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
+// StateOf says in what state a record is; ErrNotFound when its time is over.
+func (j *Journal) StateOf(seq uint64) (State, error) {
+	for range 2 { // it may have moved from one to another meanwhile
+		for prefix, state := range map[byte]State{prefixPending: Pending, prefixPublished: Published, prefixDead: Dead} {
+			if _, err := j.get(seqKey(prefix, seq)); !errors.Is(err, ErrNotFound) {
+				return state, err
+			}
+		}
 	}
-	return err == nil, err
+	return "", ErrNotFound
 }
 
 // Body reads a record's body, in whatever state the record is. It is

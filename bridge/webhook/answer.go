@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -11,6 +9,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
 )
 
 var (
@@ -38,24 +38,24 @@ func unreadable(err error) *refusal {
 }
 
 // taken is the JSON of a 2xx.
-type taken struct {
-	Status string `json:"status"`
-	ID     string `json:"id"`
+func taken(outcome bridge.Outcome, id string) []byte {
+	b := make([]byte, 0, 128)
+	b = append(append(append(b, `{"status":"`...), outcome.String()...), `","id":`...)
+	// An id is visible ASCII, for which Go's quotes are JSON's.
+	return append(strconv.AppendQuote(b, id), '}')
 }
 
-type refused struct {
-	Error string `json:"error"`
+// refused is the JSON of all other answers.
+func refused(text string) []byte {
+	b := append(make([]byte, 0, 64), `{"error":`...)
+	return append(strconv.AppendQuote(b, text), '}')
 }
 
-func (s *Server) answer(c echo.Context, code int, v any) error {
+func (s *Server) answer(c echo.Context, code int, text []byte) error {
 	if s.draining.Load() {
 		// Also where the request itself was in time: the next one on this
 		// connection would not be.
 		c.Response().Header().Set(echo.HeaderConnection, "close")
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("write answer: %w", err)
 	}
 	return c.Blob(code, echo.MIMEApplicationJSON, text)
 }
@@ -90,15 +90,22 @@ func (s *Server) refuse(err error, c echo.Context) {
 	if r.closes {
 		h.Set(echo.HeaderConnection, "close")
 	}
-	if err := s.answer(c, r.code, refused{r.text}); err != nil {
+	if err := s.answer(c, r.code, refused(r.text)); err != nil {
 		s.log.Debug("answer not written", zap.Error(err))
 	}
 }
 
-// observe is outermost: it sees every answer, and makes one of a panic.
+// observe is outermost: it sees every answer, makes one of a panic, and turns all away
+// before the router while draining.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := s.guard(next, c); err != nil {
+		var err error = errDraining
+		if s.draining.Load() {
+			s.waitAtDoor(c.Request().Context())
+		} else {
+			err = s.guard(next, c)
+		}
+		if err != nil {
 			s.refuse(err, c)
 		}
 		s.countersOf(c).requests[c.Response().Status].Inc()
@@ -114,17 +121,6 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 		}
 	}()
 	return next(c)
-}
-
-// refuseWhileDraining stands before the router.
-func (s *Server) refuseWhileDraining(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if !s.draining.Load() {
-			return next(c)
-		}
-		s.waitAtDoor(c.Request().Context())
-		return errDraining
-	}
 }
 
 // gateOf returns the gate of the request's source, or nil. It reads the path as

@@ -52,7 +52,6 @@ func (p *bodies) read(r io.Reader, declared int64) (*body, error) {
 	if want := min(max(declared+1, firstRead), smallBody); int64(cap(b.bytes)) < want {
 		b.bytes = make([]byte, 0, want)
 	}
-	var tooLarge *http.MaxBytesError
 	for {
 		if len(b.bytes) == cap(b.bytes) && !p.grow(b, declared) {
 			return b, errNoMemory
@@ -60,11 +59,14 @@ func (p *bodies) read(r io.Reader, declared int64) (*body, error) {
 		n, err := r.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
 		switch {
-		case int64(len(b.bytes)) > p.limit || errors.As(err, &tooLarge):
+		case int64(len(b.bytes)) > p.limit:
 			return b, errTooLarge
 		case err == io.EOF:
 			return b, nil
 		case err != nil:
+			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+				return b, errTooLarge
+			}
 			// Why it ended, a deadline, a reset or broken chunks, does not
 			// matter: what is there is not what was signed.
 			return b, errCutShort

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -62,10 +63,8 @@ func (s *Server) receive(c echo.Context) error {
 	d := delivery(g.name, v, r.Header, b.bytes)
 	// The sender's going away must not undo half of what is being written, nor
 	// make a 2xx out of it: Accept ends by itself or at its timeout.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), s.answerTimeout)
-	ctx, endTrace := s.trace(ctx, &d, start)
+	ctx, endTrace := s.trace(s.deadlines.next(now), &d, start)
 	outcome, err := s.acceptor.Accept(ctx, d)
-	cancel()
 	if err != nil {
 		b.bytes = nil // somebody may still be reading them: not for the next request
 		refused := notTaken(err)
@@ -81,9 +80,37 @@ func (s *Server) receive(c echo.Context) error {
 		return notTaken(fmt.Errorf("accept %s: outcome %d is none", d.ID, outcome))
 	}
 	endTrace(code, outcome.String())
-	err = s.answer(c, code, taken{Status: outcome.String(), ID: d.ID})
+	err = s.answer(c, code, taken(outcome, d.ID))
 	g.counters.duration.Observe(time.Since(start).Seconds())
 	return err
+}
+
+// deadlines makes contexts that end when so much time has passed, or up to a second
+// later: the requests of a second share one, for a timer each costs more than the rest
+// of a context.
+type deadlines struct {
+	after time.Duration
+	now   atomic.Pointer[deadline]
+}
+
+type deadline struct {
+	context.Context
+	cancel context.CancelFunc // not called: it ends by itself, and others may have it
+	until  time.Time          // when the next one begins
+}
+
+func (d *deadlines) next(now time.Time) context.Context {
+	shared := d.now.Load()
+	if shared == nil || !now.Before(shared.until) {
+		fresh := &deadline{until: now.Add(time.Second)}
+		fresh.Context, fresh.cancel = context.WithTimeout(context.Background(), d.after+time.Second)
+		if d.now.CompareAndSwap(shared, fresh) {
+			return fresh
+		}
+		fresh.cancel()
+		shared = d.now.Load()
+	}
+	return shared
 }
 
 // delivery is all that goes on from a request. No header passes but those named here.

@@ -114,6 +114,7 @@ type Server struct {
 	tracer   trace.Tracer // nil: no traces
 
 	answerTimeout   time.Duration
+	deadlines       deadlines // answerTimeout from now
 	shutdownTimeout time.Duration
 	timeouts        timeouts
 
@@ -142,6 +143,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 		log:             o.Log,
 		tracer:          o.Tracer,
 		answerTimeout:   o.AnswerTimeout,
+		deadlines:       deadlines{after: o.AnswerTimeout},
 		shutdownTimeout: o.ShutdownTimeout,
 		timeouts:        defaultTimeouts,
 	}
@@ -164,7 +166,7 @@ func (s *Server) routes(proxies []netip.Prefix) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.refuse
 	e.IPExtractor = clientAddress(proxies)
-	e.Pre(s.observe, s.refuseWhileDraining)
+	e.Pre(s.observe)
 	e.POST("/webhooks/:source", s.receive)
 	// In Echo this handler takes every other method on the path, OPTIONS too,
 	// which Echo would answer 204 by itself.

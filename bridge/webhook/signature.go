@@ -7,14 +7,46 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// Keys are the decoded secrets of a source: more than one while rotating.
-type Keys [][]byte
+// Keys are the decoded secrets of a source: more than one while rotating. They are
+// used by many requests at once.
+type Keys []*key
+
+// key is a decoded secret, with what has been computed of it: a hash that has taken in
+// the key costs less than one that has not.
+type key struct {
+	secret []byte
+	macs   sync.Pool // of *mac
+}
+
+type mac struct {
+	hash.Hash
+	sum  [sha256.Size]byte
+	text [44]byte // base64 of sum
+}
+
+func newKey(secret []byte) *key {
+	k := &key{secret: secret}
+	k.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, secret)} }
+	return k
+}
+
+// sign returns the base64 of the HMAC over head and body, which is valid until m is put
+// back.
+func (m *mac) sign(head, body []byte) []byte {
+	m.Reset()
+	m.Write(head)
+	m.Write(body)
+	base64.StdEncoding.Encode(m.text[:], m.Sum(m.sum[:0]))
+	return m.text[:]
+}
 
 // ParseSecrets decodes secrets as Svix shows them, base64 with or without
 // "whsec_" in front. Its errors name a secret by its position, never by value.
@@ -22,15 +54,15 @@ func ParseSecrets(secrets []string) (Keys, error) {
 	var keys Keys
 	var errs []error
 	for i, secret := range secrets {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+		decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 		switch {
 		case err != nil:
 			// The decoder's own words quote nothing, but say where it stumbled.
 			errs = append(errs, fmt.Errorf("secret %d is not base64 with or without whsec_ in front: copy it whole", i+1))
-		case len(key) == 0:
+		case len(decoded) == 0:
 			errs = append(errs, fmt.Errorf("secret %d is empty", i+1))
 		default:
-			keys = append(keys, key)
+			keys = append(keys, newKey(decoded))
 		}
 	}
 	return keys, errors.Join(errs...)
@@ -80,38 +112,40 @@ func (k Keys) Verify(h http.Header, body []byte, now time.Time, tolerance time.D
 // signed compares without an early exit, so that the time it takes says nothing
 // of which secret fits or how far. It compares the base64 text, as both libraries
 // do: the decoded bytes have more than one spelling.
-func (k Keys) signed(id, timestamp string, body []byte, signatures []string) bool {
-	head := make([]byte, 0, 384)
-	head = append(head, id...)
-	head = append(head, '.')
-	head = append(head, timestamp...)
-	head = append(head, '.')
-	var sum [sha256.Size]byte
-	var want [44]byte // base64 of a SHA-256
+func (k Keys) signed(id, timestamp string, body []byte, signatures string) bool {
+	var room [384]byte
+	head := signedHead(room[:0], id, timestamp)
 	found := 0
 	for _, key := range k {
-		mac := hmac.New(sha256.New, key)
-		mac.Write(head)
-		mac.Write(body)
-		base64.StdEncoding.Encode(want[:], mac.Sum(sum[:0]))
-		for _, signature := range signatures {
-			found |= subtle.ConstantTimeCompare([]byte(signature), want[:])
+		m := key.macs.Get().(*mac)
+		want := m.sign(head, body)
+		for entry := range strings.SplitSeq(signatures, " ") {
+			if text, ok := usable(entry); ok {
+				found |= subtle.ConstantTimeCompare([]byte(text), want)
+			}
 		}
+		key.macs.Put(m)
 	}
 	return found == 1
 }
 
+// signedHead is what is signed before the body.
+func signedHead(b []byte, id, timestamp string) []byte {
+	b = append(append(b, id...), '.')
+	return append(append(b, timestamp...), '.')
+}
+
 // readHeaders picks the family and checks the form of its three headers.
-func readHeaders(h http.Header) (v Verdict, timestamp string, signatures []string) {
+func readHeaders(h http.Header) (v Verdict, timestamp, signatures string) {
 	for _, f := range families {
 		ids, timestamps, lists := h[f.id], h[f.timestamp], h[f.signature]
 		if len(ids) == 0 || len(timestamps) == 0 || len(lists) == 0 {
 			continue
 		}
 		v.Headers = f.name
-		malformed := func(detail string) (Verdict, string, []string) {
+		malformed := func(detail string) (Verdict, string, string) {
 			v.Reason, v.Detail = MalformedSignature, detail
-			return v, "", nil
+			return v, "", ""
 		}
 		if len(ids) > 1 || len(timestamps) > 1 || len(lists) > 1 {
 			return malformed("a signature header is given twice")
@@ -125,12 +159,12 @@ func readHeaders(h http.Header) (v Verdict, timestamp string, signatures []strin
 			return malformed(f.name + "-timestamp is not a number of seconds since 1970")
 		}
 		v.At = at
-		if signatures = usable(lists[0]); len(signatures) == 0 {
+		if !anyUsable(lists[0]) {
 			return malformed(f.name + "-signature holds no v1,<base64>")
 		}
-		return v, timestamps[0], signatures
+		return v, timestamps[0], lists[0]
 	}
-	return Verdict{Reason: MissingSignature, Detail: missingHeaders(h)}, "", nil
+	return Verdict{Reason: MissingSignature, Detail: missingHeaders(h)}, "", ""
 }
 
 // missingHeaders tells a request without any signature header from one that has
@@ -150,20 +184,25 @@ func missingHeaders(h http.Header) string {
 	return "without any signature header"
 }
 
-// usable returns the base64 texts of the v1 entries of a signature list. Other
-// versions are skipped: v1a is asymmetric, and a sender may add more.
-func usable(list string) []string {
-	var texts []string
+// usable returns the base64 text of a v1 entry of a signature list. Other versions are
+// skipped: v1a is asymmetric, and a sender may add more.
+func usable(entry string) (text string, ok bool) {
+	text, ok = strings.CutPrefix(entry, "v1,")
+	if !ok || text == "" {
+		return "", false
+	}
+	var room [64]byte
+	_, err := base64.StdEncoding.AppendDecode(room[:0], []byte(text))
+	return text, err == nil
+}
+
+func anyUsable(list string) bool {
 	for entry := range strings.SplitSeq(list, " ") {
-		text, ok := strings.CutPrefix(entry, "v1,")
-		if !ok || text == "" {
-			continue
-		}
-		if _, err := base64.StdEncoding.DecodeString(text); err == nil {
-			texts = append(texts, text)
+		if _, ok := usable(entry); ok {
+			return true
 		}
 	}
-	return texts
+	return false
 }
 
 func wellFormedID(id string) bool {
@@ -204,13 +243,11 @@ func Sign(secret, id string, at time.Time, body []byte) (http.Header, error) {
 		return nil, errors.New("sign: the id is not 1 to 256 visible ASCII characters")
 	}
 	timestamp := strconv.FormatInt(at.Unix(), 10)
-	mac := hmac.New(sha256.New, keys[0])
-	fmt.Fprintf(mac, "%s.%s.", id, timestamp)
-	mac.Write(body)
+	m := keys[0].macs.Get().(*mac)
 	f := families[0]
 	return http.Header{
 		f.id:        {id},
 		f.timestamp: {timestamp},
-		f.signature: {"v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))},
+		f.signature: {"v1," + string(m.sign(signedHead(nil, id, timestamp), body))},
 	}, nil
 }
