@@ -21,27 +21,37 @@ const maxEntity = 1024
 // writes into it. The header names are case-sensitive, so they are set past
 // the canonical form that nats.Header.Set would give them.
 func message(prefix string, e *bridge.Event) *nats.Msg {
-	h := nats.Header{
-		"Nats-Msg-Id":        {e.MessageID()},
-		"Content-Type":       {"application/json"},
-		"ce-specversion":     {"1.0"},
-		"ce-id":              {percentEncode(e.ID)},
-		"ce-type":            {percentEncode(e.Type)},
-		"ce-source":          {percentEncode("/persat/" + e.Source)},
-		"ce-time":            {e.Accepted.UTC().Format(time.RFC3339Nano)},
-		"ce-datacontenttype": {"application/json"},
+	values := make([]string, 0, 9) // all that are not always the same, in one piece
+	value := func(v string) []string {
+		values = append(values, v)
+		return values[len(values)-1 : len(values) : len(values)]
 	}
+	h := make(nats.Header, 11)
+	h["Nats-Msg-Id"] = value(e.MessageID())
+	h["Content-Type"] = isJSON
+	h["ce-specversion"] = specVersion
+	h["ce-id"] = value(percentEncode(e.ID))
+	h["ce-type"] = value(percentEncode(e.Type))
+	h["ce-source"] = value(percentEncode("/persat/" + e.Source))
+	h["ce-time"] = value(e.Accepted.UTC().Format(time.RFC3339Nano))
+	h["ce-datacontenttype"] = isJSON
 	if len(e.Entities) == 1 && len(e.Entities[0]) <= maxEntity {
-		h["ce-subject"] = []string{percentEncode(e.Entities[0])}
+		h["ce-subject"] = value(percentEncode(e.Entities[0]))
 	}
 	if e.Traceparent != "" {
-		h["traceparent"] = []string{e.Traceparent}
+		h["traceparent"] = value(e.Traceparent)
 	}
 	if e.Replay > 0 {
-		h["Persat-Replay"] = []string{strconv.Itoa(e.Replay)}
+		h["Persat-Replay"] = value(strconv.Itoa(e.Replay))
 	}
 	return &nats.Msg{Subject: prefix + "." + e.Type, Header: h, Data: e.Body}
 }
+
+// The values that all messages have. Nobody writes into them.
+var (
+	isJSON      = []string{"application/json"}
+	specVersion = []string{"1.0"}
+)
 
 // percentEncode writes a header value as the CloudEvents NATS binding asks:
 // what is not printable ASCII, the space, the double quote and the percent sign

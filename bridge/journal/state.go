@@ -263,6 +263,7 @@ func (e storeError) Unwrap() error { return e.error }
 
 // MarkPublished moves records from pending to published.
 func (j *Journal) MarkPublished(marks []Mark) error {
+	var room []byte
 	return j.change("mark published", func(b *pebble.Batch) error {
 		for _, m := range marks {
 			v := m.value()
@@ -270,7 +271,8 @@ func (j *Journal) MarkPublished(marks []Mark) error {
 			if err := move(b, m.Seq, prefixPending, prefixPublished, &v); err != nil {
 				return err
 			}
-			if err := b.Set(seqKey(prefixStream, m.StreamSeq), binary.BigEndian.AppendUint64(nil, m.Seq), nil); err != nil {
+			room = binary.BigEndian.AppendUint64(room[:0], m.Seq)
+			if err := setSeq(b, prefixStream, m.StreamSeq, room); err != nil {
 				return err
 			}
 			j.hasBodyFrom(m.Seq)
@@ -350,7 +352,7 @@ func move(b *pebble.Batch, seq uint64, from, to byte, v *value) error {
 	if err := b.Delete(seqKey(from, seq), nil); err != nil {
 		return err
 	}
-	return b.Set(seqKey(to, seq), v.append(nil), nil)
+	return setSeq(b, to, seq, v.append(nil))
 }
 
 // State is where in its life a record is.

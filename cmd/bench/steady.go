@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// steady finds the highest rate at which nothing piles up, and the time from a POST to
+// a subscriber at parts of it.
+func (b *bench) steady(ctx context.Context) error {
+	server, err := b.startNATS("nats", "", "default")
+	if err != nil {
+		return err
+	}
+	c, err := b.startBridge("bridge", "", "nats://"+server.address)
+	if err != nil {
+		return err
+	}
+	l := b.loadOf(c, 64)
+	o, err := l.run(ctx, b.slice, 0)
+	if err != nil {
+		return err
+	}
+	most := o.perSecond()
+	for range min(b.rounds, 3) {
+		low, high := 0.3*most, 1.1*most
+		for range 6 {
+			settle(ctx, c, server)
+			l.rate = (low + high) / 2
+			flat, err := b.isFlat(ctx, l, c)
+			if err != nil {
+				return err
+			}
+			if flat {
+				low = l.rate
+			} else {
+				high = l.rate
+			}
+		}
+		b.report.note(low, "steady rate")
+	}
+	highest, _ := b.report.figure("steady rate")
+	rows := [][]string{}
+	for _, share := range []float64{.1, .25, .5, .75, .9} {
+		settle(ctx, c, server)
+		l.rate = share * highest
+		answers, arrivals, err := b.endToEnd(ctx, l, server.address)
+		if err != nil {
+			return err
+		}
+		for what, o := range map[string]outcome{"answer": answers, "subscriber": arrivals} {
+			b.report.note(millis(o.quantile(.5)), "steady %g %s p50", share, what)
+			b.report.note(millis(o.quantile(.99)), "steady %g %s p99", share, what)
+		}
+		rows = append(rows, []string{count(l.rate),
+			fmt.Sprintf("%.2f", millis(answers.quantile(.5))), fmt.Sprintf("%.2f", millis(answers.quantile(.99))),
+			fmt.Sprintf("%.2f", millis(arrivals.quantile(.5))), fmt.Sprintf("%.2f", millis(arrivals.quantile(.99)))})
+	}
+	b.report.add("steady", fmt.Sprintf("At a steady rate: up to %s events/s nothing piles up (64 connections). Times are from when the event was due", count(highest)),
+		[]string{"events/s", "POST to answer p50 ms", "p99", "POST to subscriber p50 ms", "p99"}, rows)
+	return nil
+}
+
+// isFlat posts at a rate and says whether all was accepted in time and as good as all
+// published: what is in flight to NATS and a hundredth of a second's events may be left.
+func (b *bench) isFlat(ctx context.Context, l load, c *contender) (bool, error) {
+	o, err := l.run(ctx, b.slice, 0)
+	if err != nil {
+		return false, err
+	}
+	left, err := c.pending()
+	if err != nil {
+		return false, err
+	}
+	flat := float64(o.accepted) > .98*l.rate*b.slice.Seconds() && float64(left) < 256+l.rate/100
+	return flat, c.drained(ctx)
+}
+
+// endToEnd posts at a rate while a subscriber listens.
+func (b *bench) endToEnd(ctx context.Context, l load, natsAddress string) (answers, arrivals outcome, err error) {
+	nc, err := nats.Connect("nats://" + natsAddress)
+	if err != nil {
+		return answers, arrivals, err
+	}
+	defer nc.Close()
+	var mu sync.Mutex
+	arrived := make(map[string]time.Time) // by delivery id
+	if _, err := nc.Subscribe("persat.>", func(m *nats.Msg) {
+		now := time.Now()
+		mu.Lock()
+		defer mu.Unlock()
+		if id := m.Header["ce-id"]; len(id) == 1 {
+			arrived[id[0]] = now
+		}
+	}); err != nil {
+		return answers, arrivals, err
+	}
+	if err := nc.Flush(); err != nil {
+		return answers, arrivals, err
+	}
+	l.due = make(map[string]*dueTimes)
+	if answers, err = l.run(ctx, b.slice, 0); err != nil {
+		return answers, arrivals, err
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		mu.Lock()
+		n := len(arrived)
+		mu.Unlock()
+		if n >= answers.accepted {
+			break
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	var took []time.Duration
+	for id, at := range arrived {
+		cut := strings.LastIndexByte(id, '_') + 1
+		n, err := strconv.Atoi(id[cut:])
+		if err != nil {
+			return answers, arrivals, err
+		}
+		if due := l.due[id[:cut]]; due != nil {
+			took = append(took, at.Sub(due.of(n)))
+		}
+	}
+	if len(took) < answers.accepted {
+		return answers, arrivals, fmt.Errorf("%d events were accepted, %d arrived", answers.accepted, len(took))
+	}
+	return answers, newOutcome(took, b.slice), nil
+}
