@@ -164,11 +164,11 @@ func (c *check) replicas(info *jetstream.StreamInfo, want int) {
 	have := info.Config.Replicas
 	switch {
 	case have != want:
-		c.say(Warning, "it has %d replicas, nats.stream.replicas is %d: make them the same", have, want)
+		c.say(Warning, "it has %s, nats.stream.replicas is %d: make them the same", replicas(have), want)
 	case have == 1 && c.nc.ConnectedClusterName() != "":
 		c.say(Warning, "it has 1 replica in a cluster: while that server is down, events wait, and its disk is the only one: set replicas to 3")
 	default:
-		c.say(OK, "it has %d replicas, as configured", have)
+		c.say(OK, "it has %s, as configured", replicas(have))
 	}
 	if info.Cluster == nil {
 		return
@@ -178,6 +178,13 @@ func (c *check) replicas(info *jetstream.StreamInfo, want int) {
 			c.say(Warning, "its replica on %s is offline or behind: look at that server", peer.Name)
 		}
 	}
+}
+
+func replicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }
 
 func (c *check) limits(have, want jetstream.StreamConfig) {
@@ -238,10 +245,15 @@ func (c *check) ask(ctx context.Context, m *nats.Msg) (*answer, error) {
 	return &a, nil
 }
 
-// mayAsk finds out whether the user may use a part of JetStream's API, with a
-// request that is none: JetStream answers that it cannot read it.
+// noRequest is a request that says nothing. Each part of JetStream's API refuses it
+// for that, and, other than what it cannot read at all, without a warning in the
+// server's log.
+const noRequest = "{}"
+
+// mayAsk finds out whether the user may use a part of JetStream's API: JetStream
+// refuses the request only when it gets it.
 func (c *check) mayAsk(ctx context.Context, subject, level, otherwise string) {
-	_, err := c.ask(ctx, &nats.Msg{Subject: subject, Data: []byte("?")})
+	_, err := c.ask(ctx, &nats.Msg{Subject: subject, Data: []byte(noRequest)})
 	switch {
 	case errors.Is(err, bridge.ErrNotPermitted):
 		c.say(level, "the NATS user may not %s: give it that permission: without it %s", c.lacking(subject), otherwise)
