@@ -18,8 +18,9 @@ func (p *program) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the bridge",
-		Long:  "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the configuration again and takes over the secrets of the sources, and reads the certificate again.",
-		Args:  noArgs,
+		Long: "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the configuration again and takes over the secrets of the sources,\n" +
+			"and reads the certificate again. A running process keeps its environment: a secret that is to change comes from a file.",
+		Args: noArgs,
 	}
 	file := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error { return p.serve(c.Context(), *file) }
