@@ -245,7 +245,12 @@ func TestCheckWithoutServer(t *testing.T) {
 	o := (&natsServer{}).options()
 	o.Connect.URL = "nats://user:pa55@127.0.0.1:1"
 	found := Check(t.Context(), o, 1)
-	if len(found) != 1 || found[0].Level != Error || !strings.Contains(found[0].Text, "nats://<secret>@127.0.0.1:1") {
+	if len(found) != 1 || found[0].Level != Error || !strings.HasSuffix(found[0].Text, "nats://<secret>@127.0.0.1:1: connection refused") {
+		t.Errorf("got %q", found)
+	}
+	o.Connect.URL = "127.0.0.1:1,nats://nowhere.invalid:4333"
+	found = Check(t.Context(), o, 1)
+	if len(found) != 1 || !strings.Contains(found[0].Text, ": 127.0.0.1:1: connection refused; nowhere.invalid:4333: ") {
 		t.Errorf("got %q", found)
 	}
 	if found := Check(t.Context(), Options{}, 1); len(found) != 1 || found[0].Level != Error {
