@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Set by the build. version is a tag, or "dev"; builtFrom is the commit, where
-// Go finds no checkout to read it from, as in the Dockerfile.
+// Set by the build. version is a tag, or "dev"; builtFrom is the commit, which Go does
+// not always find or write by itself: see Makefile and Dockerfile.
 var (
 	version   = "dev"
 	builtFrom string
