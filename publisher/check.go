@@ -66,13 +66,14 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 	return c.found
 }
 
-// Explain says of an error of Dial what happens at each server, where nats.go only
-// says that none was there: it dials each of them once.
+// Explain says of an error of Dial what happens at each server, where nats.go only says
+// that none was there, or why the last one was not: it dials each of them once.
 func Explain(ctx context.Context, o ConnectOptions, err error) error {
 	if o.Context != "" && o.URL == "" {
 		_, _ = o.auth() // the context has the URL, and could be read a moment ago
 	}
-	if o.URL == "" || !errors.Is(err, nats.ErrNoServers) {
+	_, unknown := errors.AsType[*net.DNSError](err)
+	if o.URL == "" || !unknown && !errors.Is(err, nats.ErrNoServers) {
 		return err
 	}
 	var reasons []string
@@ -106,7 +107,7 @@ func hostPort(server string) string {
 // dialReason is the one word of a failed dial that matters.
 func dialReason(err error) string {
 	if err == nil {
-		return "it takes connections now: try again"
+		return "it takes connections"
 	}
 	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
 		return unknown.Err
