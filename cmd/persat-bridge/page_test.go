@@ -113,11 +113,11 @@ func TestPage(t *testing.T) {
 	// A discard that is not confirmed twice changes nothing.
 	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
-	p.run(chromedp.Click(chromedp.CSS("#ask-no")), chromedp.WaitNotVisible(chromedp.CSS("#ask")))
+	// Faster than a hand: the next question stands before the browser has told that the last one is closed.
+	p.run(script(`(() => { document.querySelector('#ask-no').click(); document.querySelector('#dead .replay-one').click() })()`), chromedp.WaitVisible(chromedp.CSS("#ask-yes")))
 	if got := b.metric("persat_bridge_dead_events"); got != 1 {
 		t.Errorf("dead letters after a discard that was cancelled: got %v, want 1", got)
 	}
-	p.run(chromedp.Click(chromedp.CSS("#dead .replay-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")))
 	p.shoot("asked")
 	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
 	p.waitFor("it is on its way", `$('#dead-result').includes('1 dead letter is on the way again')`)

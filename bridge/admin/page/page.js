@@ -140,7 +140,8 @@ function ask(text, yes, danger) {
     let answer = false;
     $('ask-yes').onclick = () => { answer = true; dialog.close(); };
     $('ask-no').onclick = () => dialog.close();
-    dialog.onclose = () => resolve(answer);
+    // It tells of a close some time later: of the one before, when it is open again.
+    dialog.onclose = () => { if (!dialog.open) resolve(answer); };
     dialog.showModal();
     (danger ? $('ask-no') : $('ask-yes')).focus();
   });
