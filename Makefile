@@ -9,7 +9,9 @@
 GO          ?= go
 FUZZSECONDS ?= 30
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS     := -s -w -X main.version=$(VERSION)
+# What Go itself would write into the binary; with -buildvcs=false in GOFLAGS it does not.
+COMMIT      ?= $(shell c=$$(git rev-parse HEAD 2>/dev/null) && echo "$$c$$(git diff --quiet HEAD || echo +changes)")
+LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.builtFrom=$(COMMIT)
 
 .PHONY: demo test check lint fuzz soak build clean compose-test tools
 

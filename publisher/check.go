@@ -1,13 +1,17 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,7 +54,7 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 	}
 	s, err := p.dial(ctx)
 	if err != nil {
-		return []Finding{{Error, err.Error()}}
+		return []Finding{{Error, Explain(ctx, p.o.Connect, err).Error()}}
 	}
 	defer s.Close()
 	c := &check{session: s, largest: maxBody + headerRoom}
@@ -60,6 +64,61 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 		c.mayPublish(ctx, prefix)
 	}
 	return c.found
+}
+
+// Explain says of an error of Dial what happens at each server, where nats.go only says
+// that none was there, or why the last one was not: it dials each of them once.
+func Explain(ctx context.Context, o ConnectOptions, err error) error {
+	if o.Context != "" && o.URL == "" {
+		_, _ = o.auth() // the context has the URL, and could be read a moment ago
+	}
+	_, unknown := errors.AsType[*net.DNSError](err)
+	if o.URL == "" || !unknown && !errors.Is(err, nats.ErrNoServers) {
+		return err
+	}
+	var reasons []string
+	for server := range strings.SplitSeq(o.URL, ",") {
+		address := hostPort(strings.TrimSpace(server))
+		c, err := dialer{ctx}.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close() // it was only to see
+		}
+		reasons = append(reasons, address+": "+dialReason(err))
+	}
+	if len(reasons) == 1 {
+		_, reasons[0], _ = strings.Cut(reasons[0], ": ")
+	}
+	return fmt.Errorf("connect to NATS at %s: %s", o.where(), strings.Join(reasons, "; "))
+}
+
+// hostPort is where the server of a URL listens.
+func hostPort(server string) string {
+	if !strings.Contains(server, "://") {
+		server = "nats://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	port := map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port, "4222"))
+}
+
+// dialReason is the one word of a failed dial that matters.
+func dialReason(err error) string {
+	if err == nil {
+		return "it takes connections"
+	}
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+		return unknown.Err
+	}
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number.Error()
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return fmt.Sprintf("no answer within %s", connectTimeout)
+	}
+	return err.Error()
 }
 
 // check is one run of Check.
@@ -164,11 +223,11 @@ func (c *check) replicas(info *jetstream.StreamInfo, want int) {
 	have := info.Config.Replicas
 	switch {
 	case have != want:
-		c.say(Warning, "it has %d replicas, nats.stream.replicas is %d: make them the same", have, want)
+		c.say(Warning, "it has %s, nats.stream.replicas is %d: make them the same", replicas(have), want)
 	case have == 1 && c.nc.ConnectedClusterName() != "":
 		c.say(Warning, "it has 1 replica in a cluster: while that server is down, events wait, and its disk is the only one: set replicas to 3")
 	default:
-		c.say(OK, "it has %d replicas, as configured", have)
+		c.say(OK, "it has %s, as configured", replicas(have))
 	}
 	if info.Cluster == nil {
 		return
@@ -178,6 +237,13 @@ func (c *check) replicas(info *jetstream.StreamInfo, want int) {
 			c.say(Warning, "its replica on %s is offline or behind: look at that server", peer.Name)
 		}
 	}
+}
+
+func replicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
 }
 
 func (c *check) limits(have, want jetstream.StreamConfig) {
@@ -238,10 +304,15 @@ func (c *check) ask(ctx context.Context, m *nats.Msg) (*answer, error) {
 	return &a, nil
 }
 
-// mayAsk finds out whether the user may use a part of JetStream's API, with a
-// request that is none: JetStream answers that it cannot read it.
+// noRequest is a request that says nothing. Each part of JetStream's API refuses it
+// for that, and, other than what it cannot read at all, without a warning in the
+// server's log.
+const noRequest = "{}"
+
+// mayAsk finds out whether the user may use a part of JetStream's API: JetStream
+// refuses the request only when it gets it.
 func (c *check) mayAsk(ctx context.Context, subject, level, otherwise string) {
-	_, err := c.ask(ctx, &nats.Msg{Subject: subject, Data: []byte("?")})
+	_, err := c.ask(ctx, &nats.Msg{Subject: subject, Data: []byte(noRequest)})
 	switch {
 	case errors.Is(err, bridge.ErrNotPermitted):
 		c.say(level, "the NATS user may not %s: give it that permission: without it %s", c.lacking(subject), otherwise)

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 const deniedAPI = `authorization: {users: [
@@ -37,7 +39,7 @@ func TestCheck(t *testing.T) {
 			name:   "all is well",
 			stream: plain(),
 			ok: []string{"connected to nats://127.0.0.1", "version 2.", "max_payload is 1048576 bytes", "stream PERSAT is there", "subjects of every source: persat.>",
-				"may use $JS.API.STREAM.MSG.GET.PERSAT", "duplicate window is 1m", "storage is file", "1 replicas, as configured", "retention is limits",
+				"may use $JS.API.STREAM.MSG.GET.PERSAT", "duplicate window is 1m", "storage is file", "it has 1 replica, as configured", "retention is limits",
 				"no limits", "may publish to persat.persat-bridge.check, and stream PERSAT answers"},
 		},
 		{
@@ -74,7 +76,7 @@ func TestCheck(t *testing.T) {
 			}),
 			options: func(o *Options) { o.Stream.Replicas = 3 },
 			bad: []string{
-				"warning: its duplicate window is 30s|is 1m0s", "error: its storage is memory", "warning: it has 1 replicas|is 3",
+				"warning: its duplicate window is 30s|is 1m0s", "error: its storage is memory", "warning: it has 1 replica,|is 3",
 				"warning: it discards new messages when it is full (max_msgs 100)|held", "warning: its max_age is 1h0m0s|is 0s", "warning: its retention is workqueue",
 			},
 		},
@@ -189,6 +191,38 @@ func streams(t *testing.T, js jetstream.JetStream) []jetstream.StreamInfo {
 	return all
 }
 
+// The server that is asked has nothing to complain of in its log.
+func TestCheckIsQuiet(t *testing.T) {
+	t.Parallel()
+	core, said := observer.New(zap.WarnLevel)
+	e, err := StartEmbedded(t.Context(), EmbeddedOptions{Listen: "127.0.0.1:0", StoreDir: t.TempDir(), Log: zap.New(core)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	o := (&natsServer{}).options()
+	o.Connect.URL = e.URL()
+	asked := func(part string) {
+		t.Helper()
+		found := Check(t.Context(), o, 1000)
+		if !slices.Contains(found, Finding{OK, "the NATS user may use $JS.API.STREAM." + part + ".PERSAT"}) {
+			t.Errorf("%s was not asked for: got %q", part, found)
+		}
+	}
+	asked("CREATE")
+	makeStream(t, (&natsServer{T: t, url: e.URL()}).admin(), plain())
+	o.Prefixes["second"] = "acme.second"
+	asked("UPDATE")
+	asked("MSG.GET")
+	for _, entry := range said.All() {
+		t.Errorf("the server says: %s", entry.Message)
+	}
+}
+
 // A sealed stream is told, and is no want of permission.
 func TestCheckSealed(t *testing.T) {
 	t.Parallel()
@@ -211,7 +245,12 @@ func TestCheckWithoutServer(t *testing.T) {
 	o := (&natsServer{}).options()
 	o.Connect.URL = "nats://user:pa55@127.0.0.1:1"
 	found := Check(t.Context(), o, 1)
-	if len(found) != 1 || found[0].Level != Error || !strings.Contains(found[0].Text, "nats://<secret>@127.0.0.1:1") {
+	if len(found) != 1 || found[0].Level != Error || !strings.HasSuffix(found[0].Text, "nats://<secret>@127.0.0.1:1: connection refused") {
+		t.Errorf("got %q", found)
+	}
+	o.Connect.URL = "127.0.0.1:1,nats://nowhere.invalid:4333"
+	found = Check(t.Context(), o, 1)
+	if len(found) != 1 || !strings.Contains(found[0].Text, ": 127.0.0.1:1: connection refused; nowhere.invalid:4333: ") {
 		t.Errorf("got %q", found)
 	}
 	if found := Check(t.Context(), Options{}, 1); len(found) != 1 || found[0].Level != Error {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +188,9 @@ func TestPageIsClosed(t *testing.T) {
 				t.Errorf("%s has %s", file, wrong)
 			}
 		}
+		if code, text, _ := call(t, "HEAD", hs.URL+file, ""); code != http.StatusOK || text != "" {
+			t.Errorf("HEAD %s: got %d %q, want 200 and no body", file, code, text)
+		}
 		if code, _, _ := call(t, "GET", hs.URL+file, "", "If-None-Match", header.Get("ETag")); code != http.StatusNotModified {
 			t.Errorf("%s, asked for again: got %d, want 304", file, code)
 		}
@@ -254,7 +259,36 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	// A search is no filter to change things by.
-	if code, _, _ := call(t, "POST", hs.URL+"/api/dead/discard?q=msg", ""); code != http.StatusBadRequest {
-		t.Errorf("discard by search: got %d, want 400", code)
+	for _, q := range []string{"msg", "type:", "entity:48"} {
+		if code, _, _ := call(t, "POST", hs.URL+"/api/dead/discard?q="+q, ""); code != http.StatusBadRequest {
+			t.Errorf("discard by search %q: got %d, want 400", q, code)
+		}
+	}
+}
+
+// entity: and type: find exactly, where a text finds whatever has it anywhere.
+func TestSearchExactly(t *testing.T) {
+	b := newBridge(t)
+	for i, e := range []struct{ eventType, entity string }{{"workorder.closed", "48"}, {"workorder.created", "48"}, {"workorder.closed", "4811"}, {"client.updated", "Ferretería Ñandú 5%"}} {
+		delivery := bridge.Delivery{Source: "persat", ID: fmt.Sprintf("msg_48_%d", i), Type: e.eventType, Entities: []string{e.entity}, Body: []byte("{}")}
+		if _, err := b.Accept(t.Context(), delivery); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := admin.New(admin.Options{Listen: "127.0.0.1:0"}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := httptest.NewServer(s.Handler())
+	defer hs.Close()
+	for q, want := range map[string]int{
+		"48": 4, "entity:48": 2, "entity:4": 0, "type:workorder.closed": 2, "type:workorder": 0, "entity:48 type:workorder.closed": 1, "type:workorder.closed msg": 2, "entity:48 type:workorder.closed _0": 1,
+		"msg_48_2 entity:4811": 1, "msg_48_1 entity:4811": 0, "entity:Ferretería Ñandú 5%": 1, "entity:": 5,
+	} {
+		_, text, _ := call(t, "GET", hs.URL+"/api/events?q="+url.QueryEscape(q), "")
+		var page admin.EventPage
+		if err := json.Unmarshal([]byte(text), &page); err != nil || len(page.Events) != want {
+			t.Errorf("search %q: got %s (%v), want %d events", q, text, err, want)
+		}
 	}
 }

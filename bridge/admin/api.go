@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -115,14 +116,34 @@ func limitOf(q url.Values) (int, error) {
 	return min(n, maxLimit), nil
 }
 
-// listOf reads what a list is asked for: a filter, and how many at most.
+// listOf reads what a list is asked for: a filter, in which q may name entity: and type:,
+// and how many at most.
 func listOf(q url.Values) (bridge.Filter, int, error) {
 	f, err := filterOf(q)
 	if err != nil {
 		return f, 0, err
 	}
+	search(&f)
 	limit, err := limitOf(q)
 	return f, limit, err
+}
+
+// search takes entity: and type: out of the text of a search: what is behind them is to
+// be found exactly, and of an entity all that follows.
+func search(f *bridge.Filter) {
+	words := strings.Fields(f.Any)
+	f.Any = ""
+	into := &f.Any
+	for _, word := range words {
+		if value, ok := strings.CutPrefix(word, "type:"); ok {
+			f.Type, into = value, &f.Any
+			continue
+		}
+		if value, ok := strings.CutPrefix(word, "entity:"); ok {
+			word, f.Entity, into = value, "", &f.Entity
+		}
+		*into = strings.TrimSpace(*into + " " + word)
+	}
 }
 
 func (s *Server) events(c echo.Context) error {

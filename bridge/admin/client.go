@@ -113,27 +113,34 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 		return fmt.Errorf("no bridge answers at %s (admin.listen): is 'serve' running with this configuration? %w", c.Address, err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode/100 == 2 {
-		if into == nil {
-			return nil
-		}
-		if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-			return fmt.Errorf("%s %s: %w", method, path, err)
-		}
+	if response.StatusCode == http.StatusNoContent {
 		return nil
 	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	text, err := io.ReadAll(io.LimitReader(response.Body, 128<<20))
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
 	}
 	var refusal struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(text, &refusal) != nil {
-		refusal.Error = strings.TrimSpace(string(text))
+	if response.StatusCode/100 == 2 {
+		if json.Unmarshal(text, into) != nil {
+			return c.stranger(response.StatusCode, text)
+		}
+		return nil
+	}
+	if json.Unmarshal(text, &refusal) != nil || refusal.Error == "" {
+		return c.stranger(response.StatusCode, text)
 	}
 	if response.StatusCode == http.StatusUnauthorized {
 		refusal.Error += "; set admin.token or admin.token_file as the running bridge has it"
 	}
 	return fmt.Errorf("the bridge answered %d: %s", response.StatusCode, refusal.Error)
+}
+
+// stranger says that something else answers at the address, with its first line to know
+// it by.
+func (c *Client) stranger(code int, text []byte) error {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return fmt.Errorf("not an answer of persat-bridge at %s (admin.listen): %d %.60q: is something else on that port?", c.Address, code, strings.TrimSpace(line))
 }

@@ -44,7 +44,7 @@ func pageRoutes(e *echo.Echo) error {
 		if file.Name() == "index.html" {
 			route = "/"
 		}
-		e.GET(route, servePage(content, pageTypes[path.Ext(file.Name())]))
+		e.Match(reads, route, servePage(content, pageTypes[path.Ext(file.Name())]))
 	}
 	return nil
 }

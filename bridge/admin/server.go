@@ -98,14 +98,17 @@ func Loopback(address string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
+// reads are the methods of what probes and people look at; some of them send HEAD.
+var reads = []string{http.MethodGet, http.MethodHead}
+
 func (s *Server) routes() error {
 	e := s.echo
 	e.HTTPErrorHandler = s.refuse
-	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	e.GET("/readyz", s.ready)
-	e.GET("/healthz", s.ready)
+	e.Match(reads, "/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.Match(reads, "/readyz", s.ready)
+	e.Match(reads, "/healthz", s.ready)
 	if s.o.Gatherer != nil {
-		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{})))
+		e.Match(reads, "/metrics", echo.WrapHandler(promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{})))
 	}
 	api := e.Group("/api", s.ownName, s.sameOrigin, s.authenticate, unkept)
 	api.GET("/status", func(c echo.Context) error { return c.JSON(http.StatusOK, s.bridge.Status(c.Request().Context())) })

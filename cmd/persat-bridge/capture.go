@@ -11,9 +11,13 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +30,8 @@ func (p *program) captureCommand() *cobra.Command {
 		Use:   "capture",
 		Short: "Show the next request of a real sender, and the configuration that fits it",
 		Long: "Wait for one POST and show it as it came: headers, body, whether it is signed and verifies, and the\n" +
-			"sources: lines that fit it. It answers 503, so that the sender comes back to the bridge with the event.",
+			"sources: lines that fit it. It answers 503, so that the sender comes back to the bridge with the event.\n" +
+			"It listens where serve does: stop that first, or use --listen with another address.",
 		Args: noArgs,
 	}
 	listen := c.Flags().String("listen", ":8080", "address to listen on")
@@ -35,8 +40,8 @@ func (p *program) captureCommand() *cobra.Command {
 		var keys webhook.Keys
 		if s := cmp.Or(*secret, p.getenv("PERSAT_WEBHOOK_SECRET")); s != "" {
 			var err error
-			if keys, err = webhook.ParseSecrets([]string{s}); err != nil {
-				return usageError{fmt.Errorf("--secret: %w", err)}
+			if keys, err = webhook.ParseSecrets(strings.Split(s, ",")); err != nil {
+				return usageError{fmt.Errorf("--secret, or PERSAT_WEBHOOK_SECRET: %w", err)}
 			}
 		}
 		return p.capture(c.Context(), *listen, keys)
@@ -49,6 +54,9 @@ const captureLimit = 32 << 20
 
 func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys) error {
 	l, err := net.Listen("tcp", listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--listen: %w: stop serve first, or use --listen with another address", err)
+	}
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
@@ -56,20 +64,25 @@ func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys)
 	one := make(chan struct{}, 1)
 	one <- struct{}{}
 	hs := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method != http.MethodPost {
+			fmt.Fprintf(p.stderr, "%s %s from %s: not a POST, waiting on\n", r.Method, shown(r.URL.Path, 80), r.RemoteAddr)
+			w.Header().Set("Allow", http.MethodPost)
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			fmt.Fprintln(w, `{"error":"only a POST is captured"}`)
+			return
+		}
 		// A 2xx would be a promise, and here nothing is kept.
 		w.Header().Set("Retry-After", "5")
-		w.Header().Set("Content-Type", "application/json")
-		if r.Method == http.MethodPost {
-			select {
-			case <-one:
-				body, err := io.ReadAll(io.LimitReader(r.Body, captureLimit))
-				if err != nil {
-					one <- struct{}{}
-					break
-				}
-				caught <- p.showRequest(r, body, keys)
-			default:
+		select {
+		case <-one:
+			body, err := io.ReadAll(io.LimitReader(r.Body, captureLimit))
+			if err != nil {
+				one <- struct{}{}
+				break
 			}
+			caught <- p.showRequest(r, body, keys)
+		default:
 		}
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintln(w, `{"error":"captured for a look, not kept: send it again"}`)
@@ -93,7 +106,8 @@ func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys)
 func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) error {
 	paint := newStyle(p.stdout, p.getenv)
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), r.URL.Path, r.Proto, r.RemoteAddr)
+	source, served := sourceOf(r.URL.Path)
+	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), shown(r.URL.Path, 200), r.Proto, r.RemoteAddr)
 	fmt.Fprintf(&out, "Host: %s\n", r.Host)
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
@@ -105,17 +119,33 @@ func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) e
 	if e, err := persat.ReadEnvelope(body); err != nil {
 		fmt.Fprintf(&out, "  %d bytes, not usable as an event: %v (would be kept as a dead letter)\n", len(body), err)
 	} else {
-		fmt.Fprintf(&out, "  %d bytes, event type %s, subject persat.%s, entities %s\n", len(body), e.Type, e.Type, cmp.Or(strings.Join(e.Entities, ", "), "none"))
+		fmt.Fprintf(&out, "  %d bytes, event type %s, subject %s.%s, entities %s\n", len(body), e.Type, source, e.Type, cmp.Or(strings.Join(e.Entities, ", "), "none"))
 	}
-	about, lines := fit(r, body, keys)
+	if !served {
+		fmt.Fprintf(&out, "  sent to a path that serve answers 404: set the endpoint's URL in the portal to end in /webhooks/%s\n", source)
+	}
+	about, lines := fit(r, source, body, keys)
 	fmt.Fprintf(&out, "  %s\n\n%s\n%s", about, paint.paint(bold, "Configuration that fits it"), lines)
 	_, err := p.stdout.Write(out.Bytes())
 	return err
 }
 
+// sourceOf is the source that a path is for. Any other path is as good as that of the
+// default one, but not served.
+func sourceOf(path string) (name string, served bool) {
+	name, found := strings.CutPrefix(path, "/webhooks/")
+	if !found || !sourceNames.MatchString(name) {
+		return "persat", false
+	}
+	return name, true
+}
+
+// sourceNames are those that the configuration takes.
+var sourceNames = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
 // fit says how the request proves who sent it, and what to configure for that.
-func fit(r *http.Request, body []byte, keys webhook.Keys) (about, lines string) {
-	const head = "sources:\n  persat:\n"
+func fit(r *http.Request, source string, body []byte, keys webhook.Keys) (about, lines string) {
+	head := "sources:\n  " + source + ":\n"
 	v := keys.Verify(r.Header, body, time.Now(), 5*time.Minute)
 	switch {
 	case v.OK():
@@ -168,11 +198,16 @@ func mask(name, value string) string {
 	return fmt.Sprintf("<secret, %d bytes>", len(value))
 }
 
-// indented is the body as it came when it is no JSON, and readable when it is.
+// indented is the body readable when it is JSON, as it came when it is another text,
+// and quoted when it might steer the terminal.
 func indented(body []byte) []byte {
 	var out bytes.Buffer
-	if json.Indent(&out, body, "", "  ") != nil {
+	if json.Indent(&out, body, "", "  ") == nil {
+		return out.Bytes()
+	}
+	unfit := func(r rune) bool { return r == utf8.RuneError || r != '\n' && r != '\t' && !unicode.IsPrint(r) }
+	if bytes.ContainsFunc(body, unfit) {
 		return fmt.Appendf(nil, "%q", body)
 	}
-	return out.Bytes()
+	return body
 }

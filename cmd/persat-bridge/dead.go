@@ -29,8 +29,28 @@ func (o *operatorFlags) add(c *cobra.Command) {
 	f.StringVarP(&o.config, "config", "c", "", "configuration file; its admin keys say where the bridge is (default: ./config.yaml when it exists)")
 	f.StringVar(&o.query.Type, "type", "", "only this event type")
 	f.StringVar(&o.query.Source, "source", "", "only this source")
-	f.StringVar(&o.query.Since, "since", "", "only since then: 2026-01-31T15:04:05Z, 2026-01-31, or 90m for that long ago")
+	f.StringVar(&o.query.Since, "since", "", "only since then: "+timesRead)
 	f.BoolVar(&o.json, "json", false, "print JSON")
+}
+
+// times reads the times, and makes them absolute: the bridge is asked twice, and may
+// be somewhere with other days.
+func (o *operatorFlags) times() error {
+	now := time.Now()
+	for _, f := range []struct {
+		flag  string
+		value *string
+	}{{"--since", &o.query.Since}, {"--until", &o.query.Until}} {
+		if *f.value == "" {
+			continue
+		}
+		t, err := parseTime(f.flag, *f.value, now)
+		if err != nil {
+			return usageError{err}
+		}
+		*f.value = t.UTC().Format(time.RFC3339Nano)
+	}
+	return nil
 }
 
 // client reaches the bridge that the configuration describes.
@@ -72,6 +92,9 @@ func (p *program) deadSubcommand(name, short string, run func(*cobra.Command, *a
 	}
 	c.RunE = func(c *cobra.Command, ids []string) error {
 		o.query.IDs = ids
+		if err := o.times(); err != nil {
+			return err
+		}
 		client, err := p.client(o.config)
 		if err != nil {
 			return err
@@ -97,9 +120,14 @@ func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFl
 		fmt.Fprintln(p.stdout, "no dead letters")
 		return nil
 	}
-	fmt.Fprintf(p.stdout, "%8s  %-19s  %-10s %-24s %9s  %s\n", "RECORD", "DEAD SINCE", "SOURCE", "TYPE", "BYTES", "REASON")
+	row := func(record, since, source, eventType, bytes string) string {
+		return fmt.Sprintf("%8s  %-19s  %-10s %-24s %9s", record, since, source, eventType, bytes)
+	}
+	width := columns(p.stdout)
+	fmt.Fprintln(p.stdout, annotate(row("RECORD", "DEAD SINCE", "SOURCE", "TYPE", "BYTES"), "REASON", width))
 	for _, d := range page.Dead {
-		fmt.Fprintf(p.stdout, "%8d  %-19s  %-10s %-24s %9d  %s\n", d.Record, d.At.Local().Format(time.DateTime), d.Source, cmp.Or(d.Type, "-"), d.Size, d.Reason)
+		line := row(fmt.Sprint(d.Record), d.At.Local().Format(time.DateTime), d.Source, cmp.Or(d.Type, "-"), fmt.Sprint(d.Size))
+		fmt.Fprintln(p.stdout, annotate(line, d.Reason, width))
 	}
 	if page.Total > len(page.Dead) {
 		fmt.Fprintf(p.stdout, "and %d more\n", page.Total-len(page.Dead))

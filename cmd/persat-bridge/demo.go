@@ -62,6 +62,7 @@ func (p *program) demo(ctx context.Context, keep bool) (err error) {
 		p.invite(a, secret)
 		select {
 		case <-ctx.Done():
+			fmt.Fprintln(p.stdout, "\nstopping, and removing its data")
 		case err := <-end:
 			return err
 		}
@@ -114,7 +115,7 @@ func (p *program) show(ctx context.Context, a *app, secret string) error {
 	defer s.close()
 
 	fmt.Fprintf(p.stdout, "%s\n\n", paint.paint(bold, "persat-bridge demo: POST → journal (fsync) → 2xx → NATS JetStream → subscriber"))
-	fmt.Fprintf(p.stdout, "%s\n", paint.paint(faint, fmt.Sprintf("%-30s %6s %12s %12s %7s  %s", "received on subject", "answer", "POST to 2xx", "POST to NATS", "bytes", "entity")))
+	fmt.Fprintf(p.stdout, "%s\n", paint.paint(faint, demoRow("received on subject", "answer", "POST→2xx", "POST→NATS", "bytes", "entity")))
 	var toAnswer, toNATS []time.Duration
 	var first struct {
 		id   string
@@ -154,7 +155,7 @@ func (p *program) show(ctx context.Context, a *app, secret string) error {
 		if h := got.m.Header["ce-subject"]; len(h) > 0 {
 			entity = h[0]
 		}
-		fmt.Fprintf(p.stdout, "%-30s %s %12s %12s %7d  %s\n", got.m.Subject, paint.paint(green, fmt.Sprintf("%6d", answer.code)), millis(answer.took), millis(arrived), len(got.m.Data), entity)
+		fmt.Fprintln(p.stdout, demoRow(got.m.Subject, paint.paint(green, fmt.Sprintf("%6d", answer.code)), millis(answer.took), millis(arrived), fmt.Sprint(len(got.m.Data)), entity))
 	}
 
 	fmt.Fprintln(p.stdout)
@@ -175,9 +176,15 @@ func (p *program) show(ctx context.Context, a *app, secret string) error {
 	}
 	slices.Sort(toAnswer)
 	slices.Sort(toNATS)
-	fmt.Fprintf(p.stdout, "%s  2xx after %s, at the subscriber after %s (medians)\n",
+	fmt.Fprintf(p.stdout, "%s\nMedians: 2xx after %s, at the subscriber after %s.\n",
 		paint.paint(bold, fmt.Sprintf("%d events accepted, %d received, byte for byte.", len(toAnswer), len(toNATS))), millis(quantile(toAnswer, .5)), millis(quantile(toNATS, .5)))
 	return nil
+}
+
+// demoRow is a line of the demo's table: with the longest subject and an entity of
+// Persat's, no wider than the narrowest terminal.
+func demoRow(subject, answer, toAnswer, toNATS, bytes, entity string) string {
+	return fmt.Sprintf("%-29s %6s %9s %10s %6s  %s", subject, answer, toAnswer, toNATS, bytes, entity)
 }
 
 // invocation is how this program is started: by its path, or, when 'go run' built
@@ -191,17 +198,22 @@ func invocation() string {
 
 // invite says what to try while the demo stays up.
 func (p *program) invite(a *app, secret string) {
-	url := a.webhookURL("persat")
+	url, nats := a.webhookURL("persat"), a.embedded.URL()
 	fmt.Fprintf(p.stdout, `
 It stays up; Ctrl-C ends it and removes its data.
 
-  webhooks  %s
-  admin     http://%s   (the status page; /readyz, /metrics)
-  NATS      %s
+  webhooks     %[1]s
+  status page  http://%[2]s   (and /readyz, /metrics)
+  NATS         %[3]s
 
-Send more:        %s send --all --url %s --secret %s
-Watch them:       nats sub 'persat.>' -s %s
-Read the stream:  nats stream view PERSAT -s %s
-See it refuse:    curl -i -d '{}' %s
-`, url, a.operators.Addr(), a.embedded.URL(), invocation(), url, secret, a.embedded.URL(), a.embedded.URL(), url)
+In another terminal, send more:
+  %[4]s send --all --url %[1]s --secret %[5]s
+watch them arrive:
+  NATS_URL=%[3]s %[4]s tail
+the same with the nats command, and what the stream keeps:
+  nats sub 'persat.>' -s %[3]s
+  nats stream view PERSAT -s %[3]s
+see it refuse:
+  curl -i -d '{}' %[1]s
+`, url, a.operators.Addr(), nats, invocation(), secret)
 }

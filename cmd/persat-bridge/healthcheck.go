@@ -42,11 +42,15 @@ func ready(ctx context.Context, url string) error {
 		return fmt.Errorf("not ready: %w", err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
-		return fmt.Errorf("not ready: %s", strings.TrimSpace(string(text)))
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 500))
+	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	switch {
+	case response.StatusCode == http.StatusOK && line == "ok":
+		return nil
+	case response.StatusCode == http.StatusServiceUnavailable:
+		return fmt.Errorf("not ready: %s", shown(line, 200))
 	}
-	return nil
+	return fmt.Errorf("not ready: not an answer of persat-bridge at %s: %d %.60q: is something else on that port?", url, response.StatusCode, line)
 }
 
 // reachable turns an address to listen on into one to connect to: a listener on

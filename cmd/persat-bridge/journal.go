@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,15 +38,23 @@ func (o *journalFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&o.dir, "dir", "", "the journal's directory, instead of the configured one")
 }
 
+// journalDir is the directory of the journal that is meant, when one is there.
 func (p *program) journalDir(o *journalFlags) (string, error) {
-	if o.dir != "" {
-		return o.dir, nil
+	dir := o.dir
+	if dir == "" {
+		cfg, _, err := p.loadWithoutSecrets(o.config)
+		if err != nil {
+			return "", err
+		}
+		dir = cfg.Journal.Dir
 	}
-	cfg, _, err := p.loadWithoutSecrets(o.config)
-	if err != nil {
-		return "", err
+	switch files, err := os.ReadDir(dir); {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(files) == 0:
+		return "", fmt.Errorf("no journal in %s: nothing was accepted there yet, or it is elsewhere: name it with --dir, or its configuration with -c", dir)
+	case err != nil:
+		return "", fmt.Errorf("--dir: %w", err)
 	}
-	return cfg.Journal.Dir, nil
+	return dir, nil
 }
 
 // reading opens the journal for reading, runs f, and closes it.

@@ -15,6 +15,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -89,12 +91,32 @@ func (p *program) root() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
+		return usageError{fmt.Errorf("%s; see '%s --help'", flagMistake(err), c.CommandPath())}
 	})
+	root.Version = version
+	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.tailCommand(),
 		p.checkCommand(), p.deadCommand(), p.replayCommand(), p.journalCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
 	return root
+}
+
+// flagMistake is an error of the flag parser without the name of a function of Go's.
+func flagMistake(err error) string {
+	number, ok := errors.AsType[*strconv.NumError](err)
+	if !ok {
+		return err.Error()
+	}
+	wanted := "not a number"
+	switch {
+	case number.Func == "ParseBool":
+		wanted = "neither true nor false"
+	case errors.Is(number, strconv.ErrRange):
+		wanted = "too large a number"
+	case number.Func == "ParseInt":
+		wanted = "not a whole number"
+	}
+	return strings.TrimSuffix(err.Error(), number.Error()) + wanted
 }
 
 func noArgs(c *cobra.Command, args []string) error {

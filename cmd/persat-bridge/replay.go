@@ -24,7 +24,7 @@ func (p *program) replayCommand() *cobra.Command {
 	}
 	o.add(c)
 	f := c.Flags()
-	f.StringVar(&o.query.Until, "until", "", "only before then")
+	f.StringVar(&o.query.Until, "until", "", "only before then, written like --since")
 	f.StringSliceVar(&o.query.IDs, "id", nil, "only these record numbers or delivery ids")
 	f.BoolVar(&o.query.All, "all", false, "all that is retained")
 	f.BoolVar(&o.query.DryRun, "dry-run", false, "only count")
@@ -32,6 +32,9 @@ func (p *program) replayCommand() *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if o.query.Empty() && !o.query.All {
 			return usageError{errors.New("say which events: --since, --until, --type, --source, --id, or --all")}
+		}
+		if err := o.times(); err != nil {
+			return err
 		}
 		client, err := p.client(o.config)
 		if err != nil {

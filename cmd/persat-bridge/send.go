@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -18,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/bridge/webhook"
 )
 
 type sendOptions struct {
@@ -46,15 +49,20 @@ func (p *program) sendCommand() *cobra.Command {
 	f := c.Flags()
 	f.BoolVar(&o.all, "all", false, "one of every known type")
 	f.StringVar(&o.url, "url", "http://127.0.0.1:8080/webhooks/persat", "where to post; user:password@ in it is sent as HTTP Basic")
-	f.StringVar(&o.secret, "secret", "", "signing secret, whsec_… (default: $PERSAT_WEBHOOK_SECRET; without one the request is not signed)")
+	f.StringVar(&o.secret, "secret", "", "signing secret, whsec_…, of several the first (default: $PERSAT_WEBHOOK_SECRET; '' does not sign)")
 	f.StringVar(&o.file, "file", "", "post this file's bytes instead of a sample; - is standard input")
 	f.StringVar(&o.id, "id", "", "delivery id (default: a new one for each event)")
 	f.IntVar(&o.count, "count", 1, "how many of each type, each of another entity")
 	f.Float64Var(&o.rate, "rate", 0, "events per second, 0 = as fast as they go")
 	f.IntVar(&o.concurrency, "concurrency", 1, "connections")
 	c.RunE = func(c *cobra.Command, types []string) error {
-		o.secret = cmp.Or(o.secret, p.getenv("PERSAT_WEBHOOK_SECRET"))
-		if err := o.validate(types); err != nil {
+		origin := "--secret"
+		if !c.Flags().Changed("secret") {
+			origin, o.secret = "PERSAT_WEBHOOK_SECRET", p.getenv("PERSAT_WEBHOOK_SECRET")
+		}
+		// While one replaces another there are several, as for serve.
+		o.secret, _, _ = strings.Cut(o.secret, ",")
+		if err := cmp.Or(o.validate(types), o.signs(origin)); err != nil {
 			return usageError{err}
 		}
 		if o.all {
@@ -84,6 +92,20 @@ func (o *sendOptions) validate(types []string) error {
 		if !slices.Contains(persat.Types(), t) {
 			return fmt.Errorf("no sample of event type %q; 'persat-bridge send --help' lists them, --file posts your own", t)
 		}
+	}
+	return nil
+}
+
+// signs finds out before anything is sent whether the secret and the id can sign.
+func (o *sendOptions) signs(origin string) error {
+	if o.secret == "" {
+		return nil
+	}
+	if _, err := webhook.ParseSecrets([]string{o.secret}); err != nil {
+		return fmt.Errorf("%s: not whsec_ and base64: copy it whole from the sender's portal", origin)
+	}
+	if _, err := webhook.Sign(o.secret, cmp.Or(o.id, newDeliveryID()), time.Now(), nil); err != nil {
+		return errors.New("--id: not 1 to 256 visible ASCII characters, without spaces")
 	}
 	return nil
 }
@@ -130,7 +152,7 @@ func (p *program) send(ctx context.Context, o sendOptions, types []string) error
 	close(queue)
 	group.Wait()
 	_ = bar.Finish()
-	return p.reportSends(postings[:sent], len(postings), time.Since(begin))
+	return p.reportSends(o, postings[:sent], len(postings), time.Since(begin))
 }
 
 func (p *program) postings(o sendOptions, types []string) ([]*posting, error) {
@@ -180,25 +202,17 @@ func (p *program) bar(total int) *progressbar.ProgressBar {
 		progressbar.OptionSetItsString("events"), progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 }
 
-func (p *program) reportSends(sent []*posting, total int, took time.Duration) error {
-	refused := 0
+func (p *program) reportSends(o sendOptions, sent []*posting, total int, took time.Duration) error {
+	var refused []*posting
 	for _, q := range sent {
 		if q.err != nil || !q.ok() {
-			refused++
+			refused = append(refused, q)
 		}
 	}
 	if total <= manySends {
-		paint := newStyle(p.stdout, p.getenv)
+		paint, width := newStyle(p.stdout, p.getenv), columns(p.stdout)
 		for _, q := range sent {
-			if q.err != nil {
-				fmt.Fprintf(p.stdout, "%-24s %s %v\n", q.label, paint.paint(red, "---"), q.err)
-				continue
-			}
-			colour := green
-			if !q.ok() {
-				colour = red
-			}
-			fmt.Fprintf(p.stdout, "%-24s %s %-11s %8s  %s\n", q.label, paint.paint(colour, fmt.Sprint(q.code)), cmp.Or(q.Status, q.Error), millis(q.took), q.id)
+			fmt.Fprintln(p.stdout, q.line(paint, width))
 		}
 	} else {
 		p.summarise(sent, took)
@@ -206,10 +220,35 @@ func (p *program) reportSends(sent []*posting, total int, took time.Duration) er
 	switch {
 	case len(sent) < total:
 		return fmt.Errorf("stopped after %d of %d events", len(sent), total)
-	case refused > 0:
-		return fmt.Errorf("%d of %d events were not accepted", refused, total)
+	case len(refused) > 0:
+		return fmt.Errorf("%d of %d events were not accepted%s", len(refused), total, o.advice(refused[0]))
 	}
 	return nil
+}
+
+// line is what came of it, for people.
+func (q *posting) line(paint style, width int) string {
+	row := func(code, status, took, id string) string {
+		return fmt.Sprintf("%-22s %s %-11s %8s  %s", shown(q.label, 40), code, status, took, id)
+	}
+	switch {
+	case q.err != nil:
+		return annotate(row(paint.paint(red, "---"), "no answer", "", q.id), q.err.Error(), width)
+	case q.ok():
+		return row(paint.paint(green, fmt.Sprint(q.code)), q.Status, millis(q.took), q.id)
+	}
+	return annotate(row(paint.paint(red, fmt.Sprint(q.code)), "refused", millis(q.took), q.id), q.Error, width)
+}
+
+// advice says what is likely to change when q was not accepted.
+func (o *sendOptions) advice(q *posting) string {
+	switch {
+	case errors.Is(q.err, syscall.ECONNREFUSED):
+		return ": nothing listens there: is 'persat-bridge serve' running? --url says where to post"
+	case q.code == http.StatusBadRequest && o.secret == "":
+		return ": not signed: set --secret or PERSAT_WEBHOOK_SECRET"
+	}
+	return ""
 }
 
 // summarise counts the answers and measures the time to them.

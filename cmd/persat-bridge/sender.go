@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -71,7 +72,8 @@ func (s *sender) post(ctx context.Context, id string, body []byte) (answer, erro
 		return a, fmt.Errorf("read answer: %w", err)
 	}
 	if json.Unmarshal(text, &a) != nil {
-		a.Error = fmt.Sprintf("not an answer of persat-bridge: %.60q", text)
+		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+		a.Error = fmt.Sprintf("not an answer of persat-bridge: %.60q", strings.TrimSpace(line))
 	}
 	return a, nil
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -18,8 +20,9 @@ func (p *program) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the bridge",
-		Long:  "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the configuration again and takes over the secrets of the sources, and reads the certificate again.",
-		Args:  noArgs,
+		Long: "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the configuration again and takes over the secrets of the sources,\n" +
+			"and reads the certificate again. A running process keeps its environment: a secret that is to change comes from a file.",
+		Args: noArgs,
 	}
 	file := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error { return p.serve(c.Context(), *file) }
@@ -44,7 +47,7 @@ func (p *program) serve(ctx context.Context, file string) error {
 	defer signal.Stop(hangup)
 	a, err := newApp(ctx, cfg, log, level)
 	if err != nil {
-		return err
+		return taken(err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -59,6 +62,16 @@ func (p *program) serve(ctx context.Context, file string) error {
 		}
 	}()
 	return a.run(ctx)
+}
+
+// taken says what to do when one of our own addresses is in use. That of the embedded
+// NATS says so itself.
+func taken(err error) error {
+	key, _, _ := strings.Cut(err.Error(), ":")
+	if errors.Is(err, syscall.EADDRINUSE) && (key == "server.listen" || key == "admin.listen") {
+		return fmt.Errorf("%w: choose another address (%s), or stop what listens there", err, key)
+	}
+	return err
 }
 
 // reload takes over the secrets of the configuration as it is now, and the

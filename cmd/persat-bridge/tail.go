@@ -6,12 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -48,7 +45,7 @@ func (p *program) tailCommand() *cobra.Command {
 	f.StringVar(&o.subject, "subject", "", "only subjects like this one, wildcards as in NATS (default: all of the stream)")
 	f.StringSliceVar(&o.types, "type", nil, "only this event type, or like 'workorder.*'; may be repeated")
 	f.StringArrayVar(&o.entities, "entity", nil, "only events about this entity; may be repeated")
-	f.StringVar(&o.since, "since", "", "begin in the past: 10m (that long ago), or at a time such as 2024-02-09T12:00:00Z (default: now)")
+	f.StringVar(&o.since, "since", "", "begin in the past: "+timesRead+" (default: now)")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		consumer, err := o.consumer(time.Now())
@@ -84,13 +81,9 @@ func (o *tailOptions) consumer(now time.Time) (jetstream.OrderedConsumerConfig, 
 	if o.since == "" {
 		return c, nil
 	}
-	start, err := time.Parse(time.RFC3339, o.since)
+	start, err := parseTime("--since", o.since, now)
 	if err != nil {
-		ago, err := time.ParseDuration(o.since)
-		if err != nil || ago < 0 {
-			return c, fmt.Errorf("--since: %q is neither a duration such as 10m nor a time such as 2024-02-09T12:00:00Z", o.since)
-		}
-		start = now.Add(-ago)
+		return c, err
 	}
 	c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &start
 	return c, nil
@@ -129,6 +122,10 @@ func dialConfigured(ctx context.Context, cfg *config.Config, name string, more .
 	o.Name = name
 	nc, err := publisher.Dial(ctx, o, more...)
 	if err != nil {
+		err = publisher.Explain(ctx, o, err)
+		if cfg.NATS.Embedded.Enabled {
+			err = fmt.Errorf("%w: is 'persat-bridge serve' running?", err)
+		}
 		return nil, nil, err
 	}
 	js, err := jetstream.New(nc)
@@ -152,23 +149,29 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 		return err
 	}
 	defer hangUp()
-	consumer, err := js.OrderedConsumer(ctx, cfg.NATS.Stream.Name, c)
+	name := cfg.NATS.Stream.Name
+	consumer, err := js.OrderedConsumer(ctx, name, c)
 	if err != nil {
-		return fmt.Errorf("read stream %s: %w", cfg.NATS.Stream.Name, err)
+		return fmt.Errorf("read stream %s: %w", name, err)
 	}
+	defer forget(ctx, js, name, consumer)
 	messages, err := consumer.Messages()
 	if err != nil {
-		return fmt.Errorf("read stream %s: %w", cfg.NATS.Stream.Name, err)
+		return fmt.Errorf("read stream %s: %w", name, err)
 	}
 	defer context.AfterFunc(ctx, messages.Stop)()
-	paint := newStyle(p.stdout, p.getenv)
+	fmt.Fprintf(p.stderr, "following %s\n", o.follows(name, js.Conn().ConnectedUrlRedacted(), c.OptStartTime))
+	for _, doubt := range o.doubts(cfg, subjectsOf(ctx, js, name)) {
+		fmt.Fprintf(p.stderr, "warning: %s\n", doubt)
+	}
+	paint, width := newStyle(p.stdout, p.getenv), columns(p.stdout)
 	for {
 		m, err := messages.Next()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read stream %s: %w", cfg.NATS.Stream.Name, err)
+			return fmt.Errorf("read stream %s: %w", name, err)
 		}
 		t, err := readTailed(m)
 		if err != nil {
@@ -180,7 +183,7 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 		if o.json {
 			err = json.NewEncoder(p.stdout).Encode(t)
 		} else {
-			_, err = fmt.Fprintln(p.stdout, t.line(paint))
+			_, err = fmt.Fprintln(p.stdout, t.line(paint, width, time.Now()))
 		}
 		if err != nil {
 			return err
@@ -188,81 +191,85 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 	}
 }
 
-// tailed is one message as 'tail --json' prints it.
-type tailed struct {
-	Sequence uint64    `json:"sequence"`
-	Stored   time.Time `json:"stored"`
-	Subject  string    `json:"subject"`
-	Type     string    `json:"type"`
-	Entities []string  `json:"entities"`
-	// State is that of the entities, when they all have the same.
-	State string `json:"state,omitempty"`
-	// LatencyMS is from the acceptance by the webhook to the stream, in
-	// milliseconds; null when the message does not say when it was accepted.
-	LatencyMS *float64          `json:"latency_ms"`
-	Headers   map[string]string `json:"headers"`
-	Data      json.RawMessage   `json:"data"`
+// forget takes the consumer from the server, which else keeps it for some minutes. The
+// user may not be permitted to: then it is left at that.
+func forget(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.Consumer) {
+	if !js.Conn().IsConnected() {
+		return
+	}
+	js.Conn().SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = js.DeleteConsumer(ctx, stream, c.CachedInfo().Name)
 }
 
-// readTailed reads a message of whoever published it: what is no event of
-// Persat's is shown all the same.
-func readTailed(m jetstream.Msg) (*tailed, error) {
-	meta, err := m.Metadata()
+// subjectsOf is what the stream takes; nil when the server does not say.
+func subjectsOf(ctx context.Context, js jetstream.JetStream, name string) []string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	stream, err := js.Stream(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	t := &tailed{
-		Sequence: meta.Sequence.Stream,
-		Stored:   meta.Timestamp.UTC(),
-		Subject:  m.Subject(),
-		Entities: []string{},
-		Headers:  make(map[string]string),
-		Data:     m.Data(),
-	}
-	for name, values := range m.Headers() {
-		t.Headers[name] = values[0]
-	}
-	t.Type = decodeHeader(t.Headers["ce-type"])
-	if accepted, err := time.Parse(time.RFC3339Nano, t.Headers["ce-time"]); err == nil {
-		ms := float64(meta.Timestamp.Sub(accepted).Microseconds()) / 1000
-		t.LatencyMS = &ms
-	}
-	if entity := decodeHeader(t.Headers["ce-subject"]); entity != "" {
-		t.Entities = []string{entity}
-	}
-	if event, err := persat.Parse(m.Data()); err == nil {
-		t.Type = event.Type
-		if event.Entities != nil {
-			t.Entities = event.Entities
-		}
-		t.State = commonState(event)
-	} else if !json.Valid(m.Data()) {
-		if t.Data, err = json.Marshal(string(m.Data())); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
+	return stream.CachedInfo().Config.Subjects
 }
 
-// decodeHeader undoes the percent-encoding of a CloudEvents header.
-func decodeHeader(value string) string {
-	if text, err := url.PathUnescape(value); err == nil {
-		return text
+// follows says what is waited for, where an empty screen would leave that open.
+func (o *tailOptions) follows(stream, url string, since *time.Time) string {
+	what := "all events"
+	var only []string
+	if o.subject != "" {
+		only = append(only, "subject "+o.subject)
 	}
-	return value
+	if len(o.types) > 0 {
+		only = append(only, "type "+strings.Join(o.types, " or "))
+	}
+	if len(o.entities) > 0 {
+		only = append(only, "entity "+shown(strings.Join(o.entities, " or "), 80))
+	}
+	if len(only) > 0 {
+		what = "only " + strings.Join(only, ", ")
+	}
+	from := "from now on"
+	if since != nil {
+		layout := time.DateTime
+		if sameDay(*since, time.Now()) {
+			layout = time.TimeOnly
+		}
+		from = "since " + since.Local().Format(layout)
+	}
+	return fmt.Sprintf("%s at %s: %s %s; Ctrl-C ends", stream, url, what, from)
 }
 
-func commonState(event *persat.Event) string {
-	snapshots := event.Snapshots()
-	for _, s := range snapshots {
-		if s.State != snapshots[0].State {
-			return ""
+// doubts are what keeps the filters from ever letting anything through, as far as can
+// be told from the subjects of the stream.
+func (o *tailOptions) doubts(cfg *config.Config, stream []string) []string {
+	var doubts []string
+	reaches := func(filter string) bool {
+		return len(stream) == 0 || slices.ContainsFunc(stream, func(s string) bool { return server.SubjectsCollide(s, filter) })
+	}
+	nothing := fmt.Sprintf("stream %s has no such subject, but %s: nothing will come", cfg.NATS.Stream.Name, strings.Join(stream, ", "))
+	if o.subject != "" && !reaches(o.subject) {
+		doubts = append(doubts, fmt.Sprintf("--subject %s: %s", o.subject, nothing))
+	}
+	for _, t := range o.types {
+		known := slices.ContainsFunc(persat.Types(), func(k string) bool { return server.SubjectMatchesFilter(k, t) })
+		reached := o.subject != ""
+		for _, source := range cfg.Sources {
+			reached = reached || reaches(source.SubjectPrefix+"."+t)
+			if bare, ok := strings.CutPrefix(t, source.SubjectPrefix+"."); ok && !known {
+				doubts = append(doubts, fmt.Sprintf("--type %s: event types do not begin with the subject prefix: did you mean --type '%s', or --subject '%s'?", t, bare, t))
+				known = true // enough said
+			}
+		}
+		switch {
+		case !reached:
+			doubts = append(doubts, fmt.Sprintf("--type %s: %s", t, nothing))
+		case !known:
+			doubts = append(doubts, fmt.Sprintf("--type %s: no known event type is like that; 'persat-bridge send --help' lists those that are known", t))
 		}
 	}
-	if len(snapshots) == 0 {
-		return ""
-	}
-	return snapshots[0].State
+	return doubts
 }
 
 // wants says whether the filters let a message through.
@@ -271,39 +278,4 @@ func (o *tailOptions) wants(t *tailed) bool {
 		return false
 	}
 	return len(o.entities) == 0 || slices.ContainsFunc(o.entities, func(e string) bool { return slices.Contains(t.Entities, e) })
-}
-
-// line is the message for people. What a stranger wrote in it cannot steer the
-// terminal.
-func (t *tailed) line(paint style) string {
-	entity := ""
-	if len(t.Entities) > 0 {
-		entity = shown(t.Entities[0], 28)
-	}
-	if more := len(t.Entities) - 1; more > 0 {
-		entity += " +" + strconv.Itoa(more)
-	}
-	latency := "-"
-	if t.LatencyMS != nil {
-		latency = millis(time.Duration(*t.LatencyMS * float64(time.Millisecond)))
-	}
-	stored := t.Stored.Local().Format("15:04:05.000")
-	if time.Since(t.Stored) > 12*time.Hour {
-		stored = t.Stored.Local().Format("2006-01-02 15:04:05")
-	}
-	return fmt.Sprintf("%s  %-30s  %-18s %-24s %10s", paint.paint(faint, stored), shown(t.Subject, 80), entity, shown(t.State, 40), latency)
-}
-
-// shown is text on one line, shortened, without control characters.
-func shown(text string, most int) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '�'
-		}
-		return r
-	}, text)
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most-1]) + "…"
-	}
-	return text
 }

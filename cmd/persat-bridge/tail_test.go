@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/publisher"
@@ -36,6 +37,22 @@ func (g *tailing) Write(b []byte) (int, error) {
 	return g.stdout.Write(b)
 }
 
+// said is what it wrote to stderr.
+func (g *tailing) said() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stderr.String()
+}
+
+// aside is its stderr.
+type aside struct{ *tailing }
+
+func (a aside) Write(b []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stderr.Write(b)
+}
+
 func (g *tailing) lines() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -53,7 +70,7 @@ func startTail(t *testing.T, natsURL string, args ...string) *tailing {
 		t.Fatal(err)
 	}
 	go func() {
-		g.end <- run(ctx, append([]string{"tail", "-c", file}, args...), nil, strings.NewReader(""), g, &g.stderr)
+		g.end <- run(ctx, append([]string{"tail", "-c", file}, args...), nil, strings.NewReader(""), g, aside{g})
 	}()
 	return g
 }
@@ -69,7 +86,7 @@ func (g *tailing) stop() {
 	g.t.Helper()
 	g.cancel()
 	if code := <-g.end; code != exitDone {
-		g.t.Errorf("exit code %d, want 0: %s", code, g.stderr.String())
+		g.t.Errorf("exit code %d, want 0: %s", code, g.said())
 	}
 }
 
@@ -248,10 +265,59 @@ func TestTailFollows(t *testing.T) {
 	}
 }
 
+// It says what it waits for, doubts what cannot come, and leaves nothing behind on the
+// server.
+func TestTailSaysWhatItFollows(t *testing.T) {
+	n := newNATSProcess(t, "")
+	n.start()
+	publish(t, n.url, event("persat", "a", "workorder.closed", `{"_id":"48"}`, "48"))
+	for _, tt := range []struct {
+		args []string
+		want []string // lines of stderr, by their beginning and end
+	}{
+		{nil, []string{"following PERSAT at " + n.url + ": all events |from now on; Ctrl-C ends"}},
+		{[]string{"--type", "workorder.*", "--entity", "48", "--since", "1999-12-31"}, []string{"following |: only type workorder.*, entity 48 since 1999-12-31 00:00:00; Ctrl-C ends"}},
+		{[]string{"--subject", "foo.>"}, []string{"following |; Ctrl-C ends", "warning: --subject foo.>: stream PERSAT has no such subject, but |: nothing will come"}},
+		{[]string{"--type", "persat.workorder.*"}, []string{"following |; Ctrl-C ends", "warning: --type persat.workorder.*: |did you mean --type 'workorder.*', or --subject 'persat.workorder.*'?"}},
+		{[]string{"--type", "wokorder.>"}, []string{"following |; Ctrl-C ends", "warning: --type wokorder.>: no known event type is like that; |known"}},
+	} {
+		g := startTail(t, n.url, tt.args...)
+		eventually(t, "what is followed", func() bool { return strings.Count(g.said(), "\n") >= len(tt.want) })
+		g.stop()
+		got := strings.Split(strings.TrimSuffix(g.said(), "\n"), "\n")
+		if len(got) != len(tt.want) {
+			t.Errorf("%q: got %q, want %d lines", tt.args, got, len(tt.want))
+			continue
+		}
+		for i, want := range tt.want {
+			begins, ends, _ := strings.Cut(want, "|")
+			if !strings.HasPrefix(got[i], begins) || !strings.HasSuffix(got[i], ends) {
+				t.Errorf("%q: got %q, want %q … %q", tt.args, got[i], begins, ends)
+			}
+		}
+	}
+	nc, err := nats.Connect(n.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		t.Errorf("the consumer %s was left behind", name)
+	}
+}
+
 func TestTailMistakes(t *testing.T) {
 	for _, tt := range []struct{ flag, value, want string }{
-		{"--since", "yesterday", `persat-bridge: --since: "yesterday" is neither a duration such as 10m nor a time such as 2024-02-09T12:00:00Z` + "\n"},
-		{"--since", "-10m", `persat-bridge: --since: "-10m" is neither a duration such as 10m nor a time such as 2024-02-09T12:00:00Z` + "\n"},
+		{"--since", "yesterday", `persat-bridge: --since: "yesterday" is no time: write it like ` + timesRead + "\n"},
+		{"--since", "-10m", `persat-bridge: --since: "-10m" is no time: write it like ` + timesRead + "\n"},
 		{"--type", "work order", `persat-bridge: --type: "work order" is no event type and no pattern of one, as in 'workorder.*'` + "\n"},
 		{"--subject", "persat..x", `persat-bridge: --subject: "persat..x" is no subject` + "\n"},
 	} {

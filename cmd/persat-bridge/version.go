@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -9,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Set by the build. version is a tag, or "dev"; builtFrom is the commit, where
-// Go finds no checkout to read it from, as in the Dockerfile.
+// Set by the build. version is a tag, or "dev"; builtFrom is the commit, which Go does
+// not always find or write by itself: see Makefile and Dockerfile.
 var (
 	version   = "dev"
 	builtFrom string
@@ -22,10 +23,15 @@ func (p *program) versionCommand() *cobra.Command {
 		Short: "Print version, commit and Go version",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(p.stdout, "persat-bridge %s, commit %s, %s\n", version, commit(), runtime.Version())
+			_, err := io.WriteString(p.stdout, versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what 'version' and --version print.
+func versionLine() string {
+	return fmt.Sprintf("persat-bridge %s, commit %s, %s\n", version, commit(), runtime.Version())
 }
 
 // commit is what Go wrote into the binary when it was built in a checkout, or

@@ -47,7 +47,7 @@ function translate() {
   document.documentElement.lang = lang;
   document.title = `persat-bridge · ${w.title}`;
   for (const e of document.querySelectorAll('[data-t]')) e.textContent = w[e.dataset.t];
-  for (const e of document.querySelectorAll('[data-placeholder]')) { e.placeholder = w[e.dataset.placeholder]; e.setAttribute('aria-label', e.placeholder); }
+  for (const e of document.querySelectorAll('[data-placeholder]')) { e.placeholder = w[e.dataset.placeholder]; e.setAttribute('aria-label', e.placeholder); e.title = e.placeholder; }
   for (const b of $('languages').children) b.setAttribute('aria-pressed', b.dataset.lang === lang);
   events.rows.clear();
   dead.rows.clear();
@@ -140,7 +140,8 @@ function ask(text, yes, danger) {
     let answer = false;
     $('ask-yes').onclick = () => { answer = true; dialog.close(); };
     $('ask-no').onclick = () => dialog.close();
-    dialog.onclose = () => resolve(answer);
+    // It tells of a close some time later: of the one before, when it is open again.
+    dialog.onclose = () => { if (!dialog.open) resolve(answer); };
     dialog.showModal();
     (danger ? $('ask-no') : $('ask-yes')).focus();
   });
@@ -292,7 +293,7 @@ function showStream() {
   if (!s) return $('stream').replaceChildren();
   const limits = [s.max_age_ns && w.max_age(duration(s.max_age_ns / 1e9)), s.max_bytes && size(s.max_bytes), s.max_messages && number(s.max_messages)].filter(Boolean).join(', ') || w.unlimited;
   const rows = [
-    [w.server, `${s.server.length > 40 ? `${s.server.slice(0, 12)}…` : s.server} ${s.server_version}`], // one without a name has its key
+    [w.server, `${s.server.length > 40 ? `${s.server.slice(0, 12)}…` : s.server}, nats-server ${s.server_version}`], // one without a name has its key
     [w.address, s.address],
     [w.connected, seen.status?.nats.up ? clock(seen.status.nats.since) : '–'],
     s.cluster && [w.cluster, `${s.cluster}${s.leader ? `, ${w.leader} ${s.leader}` : ''}`],
@@ -389,8 +390,8 @@ function deadRow(r) {
   const one = new URLSearchParams({ id: r.record }).toString();
   row.append(el('div', 'record dead-record', el('span', '', clock(r.accepted, true)), el('span', '', badge('dead')),
     el('span', 'what', el('b', '', r.type || '?'), r.entities?.length ? ` · ${r.entities.join(', ')}` : ''), el('span', 'id', r.id),
-    el('span', 'buttons', show, button(w.replay_one, 'replay-one', () => changeDead('replay', 1, one)), button(w.discard_one, 'discard-one danger', () => changeDead('discard', 1, one))),
-    el('span', 'reason', r.reason, r.attempts ? el('span', 'quiet', ` · ${w.attempts(r.attempts, number(r.attempts))}`) : '')));
+    el('span', 'buttons', show, r.type ? button(w.replay_one, 'replay-one', () => changeDead('replay', 1, one)) : null, button(w.discard_one, 'discard-one danger', () => changeDead('discard', 1, one))),
+    el('span', 'reason', r.reason, r.type ? '' : el('span', 'quiet', ` · ${w.never}`), r.attempts ? el('span', 'quiet', ` · ${w.attempts(r.attempts, number(r.attempts))}`) : '')));
   return row;
 }
 
@@ -408,7 +409,9 @@ async function refreshDead() {
   $('dead-total').textContent = w.dead_total(page.total, number(page.total), page.dead.length);
   // It stays a while when the last one has gone, to say what became of it.
   $('dead-panel').hidden = !page.total && !$('dead-result').textContent;
-  for (const id of ['dead-replay-all', 'dead-discard-all']) $(id).hidden = page.total < 2;
+  $('dead-discard-all').hidden = page.total < 2;
+  // What has no type can never be published; of those that are not shown it is not known.
+  $('dead-replay-all').hidden = page.total < 2 || (page.total === page.dead.length && page.dead.every((r) => !r.type));
 }
 
 let forget;

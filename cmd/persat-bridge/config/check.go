@@ -10,6 +10,9 @@ import (
 // senderRepeats is how long the sender goes on repeating: 27 h 35 min, rounded up.
 const senderRepeats = 28 * time.Hour
 
+// shortToken is from where on an admin token is too long to be tried out.
+const shortToken = 16
+
 // check looks at the values once all places have been read. What was refused
 // there is at its default here, and not looked at again.
 func (l *loader) check() {
@@ -45,8 +48,14 @@ func (l *loader) checkServer() {
 func (l *loader) checkAdmin() {
 	a := &l.cfg.Admin
 	l.secretFile("admin.token", &a.Token, &a.TokenFile)
-	if l.address("admin.listen", a.Listen) && !loopback(a.Listen) && a.Token == "" && !l.bad("admin.token_file") {
+	if !l.address("admin.listen", a.Listen) || loopback(a.Listen) || l.bad("admin.token_file") {
+		return
+	}
+	switch {
+	case a.Token == "":
 		l.mistake("admin.token", "empty, but admin.listen %s is not a loopback address: set a token (%s) or listen on 127.0.0.1", quote(a.Listen), variable("admin.token"))
+	case len(a.Token) < shortToken:
+		l.warn("admin.token", "shorter than %d characters, and admin.listen %s is not a loopback address: it may be guessed, by who can then read, discard and replay events", shortToken, quote(a.Listen))
 	}
 }
 

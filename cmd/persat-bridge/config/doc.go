@@ -27,8 +27,8 @@
 //     set. Variables that begin like this and name no key are a Warning, but not
 //     those that Kubernetes makes for a Service called persat-bridge.
 //
-// An empty variable counts as unset, everywhere. What a variable replaces is
-// not looked at, so a ${MISSING} below it does no harm. Of a value and its _file
+// An empty variable counts as unset, everywhere; one that names a key is a Warning.
+// What a variable replaces is not looked at, so a ${MISSING} below it does no harm. Of a value and its _file
 // key the one from the later place wins; both from the same place is a mistake.
 //
 // # The file

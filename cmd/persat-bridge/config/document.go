@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
-
-// yamlLine is where the parser says that its error is.
-var yamlLine = regexp.MustCompile(`^line (\d+): `)
 
 // readDocument walks the file's YAML beside the Config, and sets what fits. It
 // returns false when there is no telling what the file says.
@@ -24,7 +20,7 @@ func (l *loader) readDocument(text string) bool {
 	case errors.Is(err, io.EOF):
 		return true
 	case err != nil:
-		l.noteSyntax(err)
+		l.noteSyntax(text, err)
 		return false
 	}
 	var next yaml.Node
@@ -32,27 +28,10 @@ func (l *loader) readDocument(text string) bool {
 	case err == nil:
 		l.note(origin{line: next.Line}, "", "a second document begins here: there can be only one")
 	case !errors.Is(err, io.EOF):
-		l.noteSyntax(err)
+		l.noteSyntax(text, err)
 	}
 	l.section(document.Content[0], reflect.ValueOf(l.cfg).Elem(), "")
 	return true
-}
-
-// noteSyntax puts the parser's line to where the others are.
-func (l *loader) noteSyntax(err error) {
-	text := strings.Map(func(r rune) rune {
-		if isControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.TrimPrefix(err.Error(), "yaml: "))
-	m := Mistake{File: l.file}
-	if at := yamlLine.FindStringSubmatch(text); at != nil {
-		m.Line, _ = strconv.Atoi(at[1])
-		text = text[len(at[0]):]
-	}
-	m.Text = "not YAML: " + text
-	l.mistakes = append(l.mistakes, m)
 }
 
 // value sets v to what n says. path is n's key.

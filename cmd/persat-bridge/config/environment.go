@@ -55,7 +55,7 @@ func (l *loader) replaced(key string) bool {
 }
 
 // readEnvironment sets every key that has a variable, and warns of variables
-// that have no key.
+// that have no key, or no value.
 func (l *loader) readEnvironment() {
 	l.cfg.NATS.Context = l.env[natsContext]
 	keys := map[string]string{} // by variable
@@ -73,7 +73,7 @@ func (l *loader) readEnvironment() {
 			l.setVariable(key, v, text)
 		}
 	})
-	l.warnUnknown(slices.Sorted(maps.Keys(keys)))
+	l.warnIgnored(slices.Sorted(maps.Keys(keys)))
 }
 
 func (l *loader) setVariable(key string, v reflect.Value, text string) {
@@ -93,9 +93,12 @@ func (l *loader) setVariable(key string, v reflect.Value, text string) {
 	v.Set(list)
 }
 
-func (l *loader) warnUnknown(known []string) {
+func (l *loader) warnIgnored(known []string) {
 	for _, name := range slices.Sorted(maps.Keys(l.env)) {
 		_, found := slices.BinarySearch(known, name)
+		if found && l.env[name] == "" {
+			l.warn(name, "empty, and so ignored: an empty value can only be set in the file")
+		}
 		if found || !strings.HasPrefix(name, variablePrefix) || kubernetes.MatchString(name) {
 			continue
 		}

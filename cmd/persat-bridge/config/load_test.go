@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -161,6 +163,18 @@ func TestWhereValuesComeFrom(t *testing.T) {
 			text: auth + "nats: {url: file.example.com, user: file, token_file: gone, stream: {name: FILE}}\n", environ: []string{"NATS_CONTEXT=prod", "NATS_USER=env"},
 			want: map[string]string{"nats.url": "", "nats.user": "env", "nats.token_file": "", "nats.stream.name": "FILE", "nats.embedded.enabled": "false"},
 		},
+		"rotation with the one variable, and no file": {
+			environ: []string{"PERSAT_WEBHOOK_SECRET=" + secret + ", " + oldSecret},
+			want:    map[string]string{"sources.persat.secrets": secret + "," + oldSecret + ","},
+		},
+		"rotation with the one variable, in the reference": {
+			text: "sources: {persat: {secrets: ['${PERSAT_WEBHOOK_SECRET}']}}\n", environ: []string{"PERSAT_WEBHOOK_SECRET=" + secret + "," + oldSecret},
+			want: map[string]string{"sources.persat.secrets": secret + "," + oldSecret + ","},
+		},
+		"a password with a comma in it": {
+			text: "sources: {a: {auth: basic, secrets: ['user:pass,word']}}\n",
+			want: map[string]string{"sources.a.secrets": "user:pass,word,"},
+		},
 		"a variable replaces what the file could not expand": {
 			text: "sources: {persat: {secrets: ['${MISSING}']}}\n", environ: []string{"PERSAT_BRIDGE_SOURCES_PERSAT_SECRETS=" + secret},
 			want: map[string]string{"sources.persat.secrets": secret + ","},
@@ -226,6 +240,12 @@ func TestWhereValuesComeFrom(t *testing.T) {
 			t.Chdir(t.TempDir())
 			write(t, "secrets", "# rotated in November\n\n "+secret+" \r\n")
 			write(t, "token", "mounted\r\n")
+			t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+			contexts := filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "nats", "context")
+			if err := os.MkdirAll(contexts, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(contexts, "prod.json"), `{"url":"nats://prod.example.com"}`)
 			path := ""
 			if c.text != "" {
 				path = "other.yaml"

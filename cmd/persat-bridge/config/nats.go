@@ -1,12 +1,15 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/nats-io/jsm.go/natscontext"
 )
 
 // NATS is where events go: an embedded server, or, when URL or Context is set, an
@@ -104,6 +107,7 @@ func (l *loader) checkNATS() {
 		l.mistake("nats.url", "empty, and nats.embedded.enabled is false, so events have nowhere to go: set one of them")
 	}
 	l.checkServers(n.URL.list())
+	l.checkContext(n.Context)
 
 	l.secretFile("nats.password", &n.Password, &n.PasswordFile)
 	l.secretFile("nats.token", &n.Token, &n.TokenFile)
@@ -141,11 +145,11 @@ func (l *loader) checkDirs(journal, store string) {
 		return
 	}
 	if within(a, b) || within(b, a) {
-		key := "nats.embedded.store_dir"
+		key, dir, other, otherDir := "nats.embedded.store_dir", store, "journal.dir", journal
 		if _, set := l.origins[key]; !set {
-			key = "journal.dir"
+			key, dir, other, otherDir = other, otherDir, key, dir
 		}
-		l.mistake(key, "nats.embedded.store_dir %s and journal.dir %s are the same directory or one in the other: give each its own", quote(store), quote(journal))
+		l.mistake(key, "%s and %s %s are the same directory or one in the other: give each its own", quote(dir), other, quote(otherDir))
 	}
 }
 
@@ -188,6 +192,16 @@ func (l *loader) checkServers(servers []string) {
 	}
 	if websockets > 0 && websockets < len(servers) {
 		l.mistake("nats.url", "mixes websocket servers with others, which the client cannot")
+	}
+}
+
+// checkContext makes sure that a context can be read, as the publisher reads it.
+func (l *loader) checkContext(name string) {
+	if name == "" {
+		return
+	}
+	if _, err := natscontext.New(name, true); err != nil {
+		l.mistakes = append(l.mistakes, Mistake{Variable: natsContext, Text: fmt.Sprintf("%v: 'nats context ls' lists those there are", err)})
 	}
 }
 

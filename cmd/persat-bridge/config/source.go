@@ -22,9 +22,13 @@ type Source struct {
 	Auth string `yaml:"auth"`
 	// Secrets are what it proves it with, several while one replaces another, any
 	// of which will do. For svix each is whsec_ and base64, as the portal shows it
-	// (the prefix may be missing); for basic user:password; for header
+	// (the prefix may be missing), and one entry may be several with commas between,
+	// for those who have one variable; for basic user:password; for header
 	// Header-Name: value; for none there must not be any. Empty entries are
 	// skipped, so that ${OLD_SECRET:-} may be one. No secret, no start.
+	//
+	// A process keeps its environment: SIGHUP takes over what is in the file or in
+	// SecretsFile, not another value of a variable.
 	Secrets []Secret `yaml:"secrets"`
 	// SecretsFile holds more of them, one a line; blank lines and lines that begin
 	// with # are skipped. Both keys together are joined.
@@ -144,10 +148,7 @@ func (l *loader) checkSecrets(key string, s *Source) {
 	}
 
 	var joined []Secret
-	add := func(key, where string, secret Secret) {
-		if s.Auth == "svix" {
-			secret = Secret(strings.TrimSpace(string(secret)))
-		}
+	addOne := func(key, where string, secret Secret) {
 		if secret == "" {
 			return
 		}
@@ -158,7 +159,16 @@ func (l *loader) checkSecrets(key string, s *Source) {
 		if text := check(string(secret)); text != "" {
 			l.mistake(key, "%s", where+text)
 		} else if s.Auth == "svix" && len(svixKey(string(secret))) < 24 {
-			l.warn(key, "%sthe secret is shorter than the 24 bytes that Standard Webhooks asks for: it may be guessed", where)
+			l.warn(key, "%sthe secret is shorter than the 24 bytes that Standard Webhooks asks for: was it copied whole? If it was, it may be guessed", where)
+		}
+	}
+	add := func(key, where string, secret Secret) {
+		if s.Auth != "svix" {
+			addOne(key, where, secret)
+			return
+		}
+		for one := range strings.SplitSeq(string(secret), ",") {
+			addOne(key, where, Secret(strings.TrimSpace(one)))
 		}
 	}
 	for i, secret := range s.Secrets {

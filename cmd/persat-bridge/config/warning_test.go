@@ -20,7 +20,7 @@ func TestWarnings(t *testing.T) {
 		},
 		"a secret somebody made up": {
 			text: "sources: {persat: {secrets: [c2hvcnQ=]}}\n",
-			want: []string{"sources.persat.secrets[0]: the secret is shorter than the 24 bytes that Standard Webhooks asks for: it may be guessed"},
+			want: []string{"sources.persat.secrets[0]: the secret is shorter than the 24 bytes that Standard Webhooks asks for: was it copied whole? If it was, it may be guessed"},
 		},
 		"shorter than the sender repeats": {
 			text: auth + "journal: {retention: 24h, dedup_window: 2h}\n",
@@ -48,6 +48,21 @@ func TestWarnings(t *testing.T) {
 				"PERSAT_BRIDGE_JOURNAL_RETENTON: the variable sets no key: did you mean PERSAT_BRIDGE_JOURNAL_RETENTION?",
 				"PERSAT_BRIDGE_SOURCES_FIELD_AUTH: the variable sets no key",
 			},
+		},
+		"compose passes variables that are empty": {
+			text: auth, environ: []string{"PERSAT_BRIDGE_NATS_EMBEDDED_LISTEN=", "PERSAT_BRIDGE_LOG_LEVEL=", "PERSAT_BRIDGE_COLOUR=", "NATS_URL=", "PERSAT_WEBHOOK_SECRET="},
+			want: []string{
+				"PERSAT_BRIDGE_COLOUR: the variable sets no key",
+				"PERSAT_BRIDGE_LOG_LEVEL: empty, and so ignored: an empty value can only be set in the file",
+				"PERSAT_BRIDGE_NATS_EMBEDDED_LISTEN: empty, and so ignored: an empty value can only be set in the file",
+			},
+		},
+		"a token to be guessed": {
+			text: auth + "admin: {listen: ':8081', token: abc}\n",
+			want: []string{`admin.token: shorter than 16 characters, and admin.listen ":8081" is not a loopback address: it may be guessed, by who can then read, discard and replay events`},
+		},
+		"a token to be guessed, by who is here already": {
+			text: auth + "admin: {token: abc}\n",
 		},
 		"what Kubernetes makes for a Service called persat-bridge": {
 			text: auth, environ: []string{

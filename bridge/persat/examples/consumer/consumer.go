@@ -20,11 +20,17 @@ const maxDeliveries = 20
 // send an event again for 90 days.
 const seenFor = 91 * 24 * time.Hour
 
+// backlog is from how many waiting messages on the consumer is behind.
+const backlog = 100
+
 // consumer takes messages from JetStream, one at a time, to the ledger.
 type consumer struct {
 	source jetstream.Consumer
 	ledger *ledger
 	log    *slog.Logger
+
+	upToDate       bool
+	effects, known int // events, since it was that last
 }
 
 // run handles messages until ctx ends, and then the one that is here already.
@@ -91,10 +97,27 @@ func (c *consumer) handle(m jetstream.Msg) error {
 		log.Error("effect failed, again later", "err", err, "delivery", meta.NumDelivered, "wait", wait)
 		return m.NakWithDelay(wait)
 	}
-	if !fresh {
-		log.Info("known already", "id", id)
+	if fresh {
+		c.effects++
+	} else {
+		c.known++
 	}
+	c.note(meta.NumPending)
 	return m.Ack()
+}
+
+// note logs when the consumer gets behind and when it is up to date: an event is no
+// news, and a replay brings thousands that are known already.
+func (c *consumer) note(pending uint64) {
+	switch {
+	case c.upToDate && pending >= backlog:
+		c.upToDate = false
+		c.log.Info("behind", "pending", pending)
+	case !c.upToDate && pending == 0:
+		c.upToDate = true
+		c.log.Info("up to date", "effects", c.effects, "known already", c.known)
+		c.effects, c.known = 0, 0
+	}
 }
 
 // putAside keeps a message that can never be handled where somebody can look at
@@ -105,5 +128,6 @@ func (c *consumer) putAside(m jetstream.Msg, meta *jetstream.MsgMetadata, reason
 	if err := c.ledger.putAside(meta.Sequence.Stream, m.Data(), reason); err != nil {
 		return err
 	}
+	c.note(meta.NumPending)
 	return m.TermWithReason(reason)
 }

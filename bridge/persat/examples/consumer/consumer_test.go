@@ -255,7 +255,10 @@ func TestOracleKilled(t *testing.T) {
 		t.Errorf("after the end: %d of %d messages acknowledged, %d under way", info.AckFloor.Stream, stored, info.NumAckPending)
 	}
 	judge(t, dir, events, poison)
-	t.Logf("%d events, %d messages, killed %d times; %d were known already", events, stored, kills, strings.Count(c.output.String(), "known already"))
+	if !strings.Contains(c.output.String(), "up to date") {
+		t.Error("it did not say that it was up to date")
+	}
+	t.Logf("%d events, %d messages, killed %d times", events, stored, kills)
 	if t.Failed() {
 		t.Logf("the consumer said:\n%s", c.output.String()[max(0, c.output.Len()-4000):])
 	}
@@ -381,12 +384,41 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// The log has what changes, and not a line for each event that comes again.
+func TestLogsTransitions(t *testing.T) {
+	l, err := openLedger(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	var log bytes.Buffer
+	c := &consumer{ledger: l, log: slog.New(slog.NewTextHandler(&log, nil))}
+	c.note(0)
+	for n := range 2 * backlog {
+		m := &message{data: []byte(`{"eventType":"x.y","payload":{"_id":"a"}}`), header: nats.Header{"ce-id": {fmt.Sprint(n % 3)}, "ce-source": {"/persat/persat"}}, delivered: 1, pending: uint64(2*backlog - n - 1)}
+		if err := c.handle(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := strings.Split(strings.TrimSpace(log.String()), "\n")
+	want := []string{`msg="up to date" effects=0 "known already"=0`, "msg=behind pending=199", `msg="up to date" effects=3 "known already"=197`}
+	if len(got) != len(want) {
+		t.Fatalf("got %q, want %d lines", got, len(want))
+	}
+	for i := range want {
+		if !strings.HasSuffix(got[i], want[i]) {
+			t.Errorf("line %d: got %q, want it to end with %q", i, got[i], want[i])
+		}
+	}
+}
+
 // message is one whose fate can be seen.
 type message struct {
 	jetstream.Msg
 	data      []byte
 	header    nats.Header
 	delivered uint64
+	pending   uint64
 	end       string
 }
 
@@ -394,7 +426,7 @@ func (m *message) Data() []byte         { return m.data }
 func (m *message) Headers() nats.Header { return m.header }
 func (m *message) Subject() string      { return "persat.x.y" }
 func (m *message) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{NumDelivered: m.delivered, Sequence: jetstream.SequencePair{Stream: 7}}, nil
+	return &jetstream.MsgMetadata{NumDelivered: m.delivered, NumPending: m.pending, Sequence: jetstream.SequencePair{Stream: 7}}, nil
 }
 func (m *message) Ack() error                         { m.end = "ack"; return nil }
 func (m *message) NakWithDelay(d time.Duration) error { m.end = "nak " + d.String(); return nil }

@@ -25,6 +25,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -40,7 +41,7 @@ import (
 )
 
 func main() {
-	url := flag.String("nats", "nats://127.0.0.1:4222", "the NATS server")
+	url := flag.String("nats", cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), "the NATS server; the default is NATS_URL's")
 	stream := flag.String("stream", "PERSAT", "the stream")
 	durable := flag.String("durable", "history", "the name of the durable consumer")
 	filter := flag.String("filter", "persat.>", "the subjects")
@@ -89,6 +90,9 @@ func run(ctx context.Context, log *slog.Logger, url, stream, dir string, config 
 		return fmt.Errorf("consumer %s of stream %s: %w", config.Durable, stream, err)
 	}
 	c := &consumer{source: source, ledger: l, log: log}
+	info := source.CachedInfo()
+	log.Info("consuming", "stream", stream, "consumer", config.Durable, "pending", info.NumPending)
+	c.note(info.NumPending + uint64(info.NumAckPending))
 	return c.run(ctx)
 }
 

@@ -8,10 +8,12 @@
 // So it can be stopped and killed at any time, and to build the view anew, delete
 // the bucket and the durable consumer. See view.go for what newest means.
 //
-// Run it beside a bridge: go run ./bridge/persat/examples/latest
+// Run it beside a bridge: go run ./bridge/persat/examples/latest. It says when the view
+// is up to date.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -33,7 +35,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.url, "nats", "nats://127.0.0.1:4222", "the NATS server")
+	flag.StringVar(&o.url, "nats", cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), "the NATS server; the default is NATS_URL's")
 	flag.StringVar(&o.stream, "stream", "PERSAT", "the stream")
 	flag.StringVar(&o.filter, "filter", "persat.>", "the subjects")
 	flag.StringVar(&o.bucket, "bucket", "PERSAT_LATEST", "the key-value bucket")
@@ -82,18 +84,32 @@ func run(ctx context.Context, log *slog.Logger, o options) error {
 	}
 	defer messages.Stop()
 	defer context.AfterFunc(ctx, messages.Drain)()
-	v := &view{bucket: bucket}
-	for {
+	info := consumer.CachedInfo()
+	log.Info("building the view", "bucket", o.bucket, "pending", info.NumPending)
+	if err := follow(context.WithoutCancel(ctx), log, messages, &view{bucket: bucket}, info.NumPending+uint64(info.NumAckPending)); err != nil {
+		return err
+	}
+	return nc.FlushTimeout(5 * time.Second) // the last acknowledgement
+}
+
+// follow applies messages until there are no more, and says when the view is up to date
+// for the first time.
+func follow(ctx context.Context, log *slog.Logger, messages jetstream.MessagesContext, v *view, pending uint64) error {
+	for upToDate := false; ; {
+		if !upToDate && pending == 0 {
+			upToDate = true
+			log.Info("the view is up to date, and follows")
+		}
 		m, err := messages.Next()
 		switch {
 		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
-			return nc.FlushTimeout(5 * time.Second) // the last acknowledgement
+			return nil
 		case errors.Is(err, jetstream.ErrNoHeartbeat):
 			continue // the client reconnects by itself and asks again
 		case err != nil:
 			return fmt.Errorf("read messages: %w", err)
 		}
-		if err := v.apply(context.WithoutCancel(ctx), m); err != nil {
+		if err := v.apply(ctx, m); err != nil {
 			log.Error("view is not up to date, again in 5s", "subject", m.Subject(), "err", err)
 			if err := m.NakWithDelay(5 * time.Second); err != nil {
 				return err
@@ -103,6 +119,11 @@ func run(ctx context.Context, log *slog.Logger, o options) error {
 		if err := m.Ack(); err != nil {
 			return err
 		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return fmt.Errorf("read metadata: %w", err)
+		}
+		pending = meta.NumPending
 	}
 }
 

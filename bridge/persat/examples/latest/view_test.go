@@ -89,6 +89,44 @@ func (w *world) send(e *bridge.Event) {
 	}
 }
 
+// lines is where a log goes, line by line.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+// Once it says that it is up to date, the entities are there to be asked for.
+func TestSaysWhenUpToDate(t *testing.T) {
+	w := newWorld(t)
+	for range 300 {
+		w.publish("workorder.updated", `{"_id":"47"}`)
+	}
+	w.publish("workorder.updated", `{"_id":"48"}`)
+	ctx, stop := context.WithCancel(t.Context())
+	said, end := make(lines, 100), make(chan error, 1)
+	go func() {
+		end <- run(ctx, slog.New(slog.NewTextHandler(said, nil)), options{url: w.url, stream: "PERSAT", filter: "persat.>", bucket: "PERSAT_LATEST", durable: "latest"})
+	}()
+	for line := range said {
+		if strings.Contains(line, "the view is up to date") {
+			break
+		}
+	}
+	bucket, err := w.js.KeyValue(ctx, "PERSAT_LATEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bucket.Get(ctx, "persat.workorder.48"); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-end; err != nil {
+		t.Error(err)
+	}
+}
+
 // run runs the view until it has seen all of the stream.
 func (w *world) run(durable string) {
 	w.t.Helper()

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"io"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// columns is how wide the terminal is; 0, for as wide as it gets, where w is none.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// annotate puts a note behind a line, or, where the two do not fit into width,
+// below it, broken between words and indented.
+func annotate(line, note string, width int) string {
+	if width == 0 || visible(line)+2+visible(note) <= width {
+		return line + "  " + note
+	}
+	const indent = "    "
+	room := 0
+	for word := range strings.FieldsSeq(note) {
+		n := utf8.RuneCountInString(word)
+		if room < 1+n {
+			line, room = line+"\n"+indent+word, width-len(indent)-n
+			continue
+		}
+		line, room = line+" "+word, room-1-n
+	}
+	return line
+}
+
+// visible is how many characters of a text, which may be painted, can be seen.
+func visible(text string) int {
+	return utf8.RuneCountInString(escapes.ReplaceAllString(text, ""))
+}
+
+// escapes are what style writes.
+var escapes = regexp.MustCompile("\x1b\\[[0-9]+m")
+
+// style writes in bold, faint or a colour on a terminal, and plainly elsewhere.
+type style struct{ on bool }
+
+func newStyle(w io.Writer, getenv func(string) string) style {
+	return style{isTerminal(w) && getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"}
+}
+
+const (
+	bold  = 1
+	faint = 2
+	red   = 31
+	green = 32
+)
+
+func (s style) paint(code int, text string) string {
+	if !s.on {
+		return text
+	}
+	return "\x1b[" + strconv.Itoa(code) + "m" + text + "\x1b[0m"
+}
