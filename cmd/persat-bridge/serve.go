@@ -30,6 +30,10 @@ func (p *program) serveCommand() *cobra.Command {
 }
 
 func (p *program) serve(ctx context.Context, file string) error {
+	// From now on a SIGHUP ends nobody, also one that comes while the journal is read.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	cfg, warnings, err := p.load(file)
 	if err != nil {
 		return err
@@ -41,10 +45,6 @@ func (p *program) serve(ctx context.Context, file string) error {
 	for _, w := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", w))
 	}
-	// From now on a SIGHUP ends nobody, also one that comes while the journal is read.
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	a, err := newApp(ctx, cfg, log, level)
 	if err != nil {
 		return taken(err)
