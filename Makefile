@@ -1,6 +1,7 @@
 # make demo        the whole way of every event, on this machine alone
 # make test        all tests, with the race detector: what CI runs
 # make check       the tests and everything else that CI checks
+# make bench       how fast it is beside the least that can be and what others do (an hour)
 # make soak        the oracles in full (half an hour), the seed printed
 # make compose-test  docker-compose.yml in the Docker engine of this machine
 # make tools       what some tests need and Debian has: chromium, promtool, strace
@@ -13,12 +14,13 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 COMMIT      ?= $(shell c=$$(git rev-parse HEAD 2>/dev/null) && echo "$$c$$(git diff --quiet HEAD || echo +changes)")
 LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.builtFrom=$(COMMIT)
 
-.PHONY: demo test check lint fuzz soak build clean compose-test tools
+.PHONY: demo test check lint fuzz bench soak build clean compose-test tools
 
 demo:
 	$(GO) run ./cmd/persat-bridge demo
 
 test: tools
+	$(GO) test -count=1 -run '^TestAllocations$$' ./cmd/persat-bridge
 	$(GO) test -race -shuffle=on -timeout 9m ./...
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
@@ -46,6 +48,9 @@ fuzz:
 	      test $$(date +%s) -lt $$end; do :; done; \
 	  done; \
 	done
+
+bench:
+	$(GO) run ./cmd/bench
 
 soak: tools
 	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long

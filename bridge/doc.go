@@ -14,17 +14,20 @@
 //   - The bridge's own disk dies. Events that JetStream has not acknowledged
 //     are gone with it. The sender believes them delivered: send them again by
 //     hand from its portal.
-//   - The process dies between JetStream's acknowledgement and the journal's
-//     note of it, and comes back only after the stream's duplicate window (two
-//     hours by default). Those few events, at most what was in flight in the
-//     last moments, are stored twice, under the same Nats-Msg-Id.
+//   - JetStream has stored an event and the bridge does not hear of it (the process
+//     dies, the answer is lost) until after the stream's duplicate window, two hours by
+//     default. Those few events, at most what was in flight then, are stored twice,
+//     under the same Nats-Msg-Id.
+//   - The stream forgets what it had acknowledged, and the journal has it no more: it
+//     was published longer ago than journal.retention says, or given up for space. It is
+//     counted, and told with the number.
 //
 // # The life of an event
 //
 //	sender ──POST──▶ webhook ──▶ Accept ──▶ journal (event + seen id, one synced commit) ──▶ 2xx
 //	                                           │
 //	                        Run ◀── next ──────┘
-//	                         │  Session.Publish (one attempt) ──▶ JetStream ──ack──▶ journal: published at its sequence
+//	                         │  Session.Publish (one attempt) ──▶ JetStream ──ack──▶ done ──▶ journal: published at its sequence
 //	                         └─ rejected for ever ──▶ journal: dead letter
 //
 // The journal is the queue. No channel carries events from Accept to Run, only
@@ -38,6 +41,14 @@
 // all of them wait for it. An event without an entity is ordered among the
 // events of its source and type that have none either. Dispatch (dispatch.go)
 // is one goroutine that owns this state, so there is no lock to get wrong.
+//
+// # A stream that forgets
+//
+// JetStream acknowledges before it syncs unless it is told otherwise, so a host that
+// lost power may have forgotten events. Every session begins by comparing the newest
+// places in the stream with what the journal has of them, and sends again what is
+// missing before anything new (heal.go). A server behind another one can forget without
+// a session ending: watch.go looks for that.
 //
 // # Failure
 //

@@ -1,17 +1,13 @@
 package publisher
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -54,7 +50,7 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 	}
 	s, err := p.dial(ctx)
 	if err != nil {
-		return []Finding{{Error, Explain(ctx, p.o.Connect, err).Error()}}
+		return []Finding{{Error, err.Error()}}
 	}
 	defer s.Close()
 	c := &check{session: s, largest: maxBody + headerRoom}
@@ -64,61 +60,6 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 		c.mayPublish(ctx, prefix)
 	}
 	return c.found
-}
-
-// Explain says of an error of Dial what happens at each server, where nats.go only says
-// that none was there, or why the last one was not: it dials each of them once.
-func Explain(ctx context.Context, o ConnectOptions, err error) error {
-	if o.Context != "" && o.URL == "" {
-		_, _ = o.auth() // the context has the URL, and could be read a moment ago
-	}
-	_, unknown := errors.AsType[*net.DNSError](err)
-	if o.URL == "" || !unknown && !errors.Is(err, nats.ErrNoServers) {
-		return err
-	}
-	var reasons []string
-	for server := range strings.SplitSeq(o.URL, ",") {
-		address := hostPort(strings.TrimSpace(server))
-		c, err := dialer{ctx}.Dial("tcp", address)
-		if err == nil {
-			_ = c.Close() // it was only to see
-		}
-		reasons = append(reasons, address+": "+dialReason(err))
-	}
-	if len(reasons) == 1 {
-		_, reasons[0], _ = strings.Cut(reasons[0], ": ")
-	}
-	return fmt.Errorf("connect to NATS at %s: %s", o.where(), strings.Join(reasons, "; "))
-}
-
-// hostPort is where the server of a URL listens.
-func hostPort(server string) string {
-	if !strings.Contains(server, "://") {
-		server = "nats://" + server
-	}
-	u, err := url.Parse(server)
-	if err != nil {
-		return "an address that cannot be read"
-	}
-	port := map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
-	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port, "4222"))
-}
-
-// dialReason is the one word of a failed dial that matters.
-func dialReason(err error) string {
-	if err == nil {
-		return "it takes connections"
-	}
-	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
-		return unknown.Err
-	}
-	if number, ok := errors.AsType[syscall.Errno](err); ok {
-		return number.Error()
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return fmt.Sprintf("no answer within %s", connectTimeout)
-	}
-	return err.Error()
 }
 
 // check is one run of Check.

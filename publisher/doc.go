@@ -3,11 +3,12 @@
 //
 // # The promise
 //
-// Publish returns without an error only when JetStream has acknowledged the
-// message for the configured stream. It never retries: that is the caller's,
-// in one place. It forwards nothing of a stranger's request but the body; a
-// header such as Nats-Rollup in a message can empty a stream, so the headers
-// are only our own (message.go).
+// Publish does not wait; it tells of the end of the attempt once, and of success only
+// when JetStream has acknowledged the message for the configured stream, or says that it
+// has it already and the stored message, where it may be read, has the same bytes. It
+// never retries: that is the caller's, in one place. It forwards nothing of a stranger's
+// request but the body; a header such as Nats-Rollup in a message can empty a stream, so
+// the headers are only our own (message.go).
 //
 // # One connection is one session
 //

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/jsm.go/natscontext"
@@ -168,11 +170,13 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		nats.PingInterval(5 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(writeTimeout),
+		nats.SkipHostLookup(), // the dialer does it, and not longer than its timeout
 	}
+	dials := &dialer{ctx: ctx}
 	if o.Embedded != nil {
 		options = append(options, nats.InProcessServer(o.Embedded.server))
 	} else {
-		options = append(options, nats.SetCustomDialer(dialer{ctx}))
+		options = append(options, nats.SetCustomDialer(dials))
 		auth, err := o.auth()
 		if err != nil {
 			return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -186,7 +190,7 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		err = fmt.Errorf("%w (does it ask for another certificate of ours? see nats.tls.cert_file)", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), dials.explain(err))
 	}
 	return nc, nil
 }
@@ -265,9 +269,57 @@ func Redact(urls string) string {
 	return strings.Join(shown, ",")
 }
 
-// dialer lets a connect end with its context.
-type dialer struct{ ctx context.Context }
+// dialer lets a connect end with its context, and remembers what became of it at each
+// server.
+type dialer struct {
+	ctx     context.Context
+	servers []dialed
+}
 
-func (d dialer) Dial(network, address string) (net.Conn, error) {
-	return (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
+// dialed is one server that was dialed.
+type dialed struct {
+	address string
+	err     error
+}
+
+func (d *dialer) Dial(network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
+	d.servers = append(d.servers, dialed{address, err})
+	return c, err
+}
+
+// explain is err, or what happened at each server where nats.go only says that none was
+// there, or why the last one was not.
+func (d *dialer) explain(err error) error {
+	network, ok := errors.AsType[*net.OpError](err)
+	dialing := ok && network.Op == "dial" || errors.Is(err, nats.ErrNoServers)
+	if !dialing || !slices.ContainsFunc(d.servers, func(s dialed) bool { return s.err != nil }) {
+		return err
+	}
+	if len(d.servers) == 1 {
+		return d.servers[0].reason()
+	}
+	slices.SortFunc(d.servers, func(a, b dialed) int { return strings.Compare(a.address, b.address) })
+	var reasons []string
+	for _, s := range d.servers {
+		reasons = append(reasons, fmt.Sprintf("%s: %v", s.address, s.reason()))
+	}
+	return errors.New(strings.Join(reasons, "; "))
+}
+
+// reason is the part of a failed dial that matters.
+func (s dialed) reason() error {
+	if s.err == nil {
+		return errors.New("it takes connections")
+	}
+	if unknown, ok := errors.AsType[*net.DNSError](s.err); ok {
+		return errors.New(unknown.Err)
+	}
+	if number, ok := errors.AsType[syscall.Errno](s.err); ok {
+		return number
+	}
+	if timeout, ok := errors.AsType[net.Error](s.err); ok && timeout.Timeout() {
+		return fmt.Errorf("no answer within %s", connectTimeout)
+	}
+	return s.err
 }

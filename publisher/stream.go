@@ -148,7 +148,7 @@ func (o *Options) Differences(have jetstream.StreamConfig) []string {
 		differ("its retention is %s, not limits: a consumed message is gone, and so is its id", strings.ToLower(have.Retention.String()))
 	}
 	if have.Replicas != want.Replicas {
-		differ("it has %d replicas, not %d", have.Replicas, want.Replicas)
+		differ("its replicas are %d, not %d", have.Replicas, want.Replicas)
 	}
 	if have.Duplicates != want.Duplicates {
 		differ("its duplicate window is %s, not %s", have.Duplicates, want.Duplicates)

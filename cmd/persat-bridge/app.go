@@ -307,17 +307,18 @@ func ended(f func() error) chan error {
 }
 
 func (a *app) addresses() []zap.Field {
-	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.String("admin", "http://"+a.operators.Addr().String())}
+	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.String("admin", "http://"+reachable(a.operators.Addr().String()))}
 	if a.embedded != nil {
 		return append(fields, zap.String("nats", "embedded"), zap.String("nats_url", a.embedded.URL()))
 	}
 	return append(fields, zap.Stringer("nats", a.cfg.NATS.URL))
 }
 
+// webhookURL is where a source delivers to, as seen from this machine.
 func (a *app) webhookURL(source string) string {
 	scheme := "http"
 	if a.certificate != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + a.public.Addr().String() + "/webhooks/" + source
+	return scheme + "://" + reachable(a.public.Addr().String()) + "/webhooks/" + source
 }

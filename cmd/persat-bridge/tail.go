@@ -122,7 +122,6 @@ func dialConfigured(ctx context.Context, cfg *config.Config, name string, more .
 	o.Name = name
 	nc, err := publisher.Dial(ctx, o, more...)
 	if err != nil {
-		err = publisher.Explain(ctx, o, err)
 		if cfg.NATS.Embedded.Enabled {
 			err = fmt.Errorf("%w: is 'persat-bridge serve' running?", err)
 		}
