@@ -60,7 +60,7 @@ var connections = []int{1, 16, 64, 256}
 const entities = 10_240
 
 // acceptors are who answers the same requests, in the order of the table.
-var acceptors = []string{"ceiling", "by hand", "by hand, synced", "bridge", "bridge, NATS away"}
+var acceptors = []string{"ceiling", "by hand", "by hand synced", "bridge", "bridge NATS away"}
 
 // accept compares the answers: the Echo handler that says 202 and nothing else, the
 // bridge that people write by hand, the same on a NATS that syncs, and ours, with
@@ -99,20 +99,22 @@ func (b *bench) acceptAt(ctx context.Context, n int) error {
 		switch name {
 		case "ceiling":
 			p.server, err = b.startChild(name, "ceiling")
-		case "bridge, NATS away":
+		case "bridge NATS away":
 			p.server, err = b.startBridge(name, "", nowhere)
 		case "bridge":
 			if p.nats, err = b.startNATS("nats", "", "default"); err == nil {
 				p.server, err = b.startBridge(name, "", "nats://"+p.nats.address)
 			}
-		default:
+		case "by hand", "by hand synced":
 			sync := "default"
-			if name == "by hand, synced" {
+			if name == "by hand synced" {
 				sync = "always"
 			}
 			if p.nats, err = b.startNATS("nats", "", sync); err == nil {
 				p.server, err = b.startChild(name, "handwritten", "nats://"+p.nats.address)
 			}
+		default:
+			err = fmt.Errorf("-acceptors: there is no %q", name)
 		}
 		if err != nil {
 			return err

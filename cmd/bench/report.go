@@ -127,22 +127,22 @@ func (r *report) judge() {
 		}
 	}
 	for _, n := range []string{"64", "256"} {
-		ratio(0.60, false, "accept with NATS away, of the Echo ceiling, "+n+" connections", "bridge, NATS away "+n+" rate", "ceiling "+n+" rate")
+		ratio(0.60, false, "accept with NATS away, of the Echo ceiling, "+n+" connections", "bridge NATS away "+n+" rate", "ceiling "+n+" rate")
 		ratio(0.45, false, "accepted and published, of the Echo ceiling, "+n+" connections", "bridge "+n+" rate", "ceiling "+n+" rate")
 	}
-	if p50, ok := r.figure("bridge, NATS away 1 p50"); ok {
+	if p50, ok := r.figure("bridge NATS away 1 p50"); ok {
 		if floor, ok := r.figure("fdatasync 4KiB"); ok {
 			ceiling, _ := r.figure("ceiling 1 p50")
 			r.Shows = append(r.Shows, show{What: "1 connection, p50 beyond the ceiling's, in bare fdatasyncs", Got: (p50 - ceiling) / floor, Want: 1.5, AtMost: true})
 		}
 	}
 	ratio(1.25, false, "accepted and published, of the bridge written by hand, 64 connections", "bridge 64 rate", "by hand 64 rate")
-	ratio(6, false, "the same, of the one by hand with sync_interval: always", "bridge 64 rate", "by hand, synced 64 rate")
+	ratio(6, false, "the same, of the one by hand with sync_interval: always", "bridge 64 rate", "by hand synced 64 rate")
 	ratio(1, true, "p99 of the answer, of the one by hand, 64 connections", "bridge 64 p99", "by hand 64 p99")
 	ratio(0.5, false, "drain, of a bare PublishMsgAsync loop", "drain bridge", "drain bare")
 	for _, n := range []string{"64", "256"} {
-		ratio(0.95, false, "accept with NATS away, of NATS there, "+n+" connections", "bridge, NATS away "+n+" rate", "bridge "+n+" accepted")
-		ratio(1.1, true, "its p99, of NATS there, "+n+" connections", "bridge, NATS away "+n+" p99", "bridge "+n+" p99")
+		ratio(0.95, false, "accept with NATS away, of NATS there, "+n+" connections", "bridge NATS away "+n+" rate", "bridge "+n+" accepted")
+		ratio(1.1, true, "its p99, of NATS there, "+n+" connections", "bridge NATS away "+n+" p99", "bridge "+n+" p99")
 	}
 	ratio(0.9, false, "accept with the large backlog, of an empty journal", "backlog large rate", "backlog none rate")
 	atMost(200, "MiB", "memory with the large backlog", "backlog large memory")
