@@ -1,6 +1,7 @@
 package publisher
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -190,7 +191,7 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		err = fmt.Errorf("%w (does it ask for another certificate of ours? see nats.tls.cert_file)", err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), dials.explain(err))
+		return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), dials.explain(o.URL, err))
 	}
 	return nc, nil
 }
@@ -288,9 +289,9 @@ func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// explain is err, or what happened at each server where nats.go only says that none was
-// there, or why the last one was not.
-func (d *dialer) explain(err error) error {
+// explain is err, or what happened at each server, in the order of urls, where nats.go
+// only says that none was there, or why the last one was not.
+func (d *dialer) explain(urls string, err error) error {
 	network, ok := errors.AsType[*net.OpError](err)
 	dialing := ok && network.Op == "dial" || errors.Is(err, nats.ErrNoServers)
 	if !dialing || !slices.ContainsFunc(d.servers, func(s dialed) bool { return s.err != nil }) {
@@ -299,7 +300,10 @@ func (d *dialer) explain(err error) error {
 	if len(d.servers) == 1 {
 		return d.servers[0].reason()
 	}
-	slices.SortFunc(d.servers, func(a, b dialed) int { return strings.Compare(a.address, b.address) })
+	place := func(s dialed) int { return strings.Index(urls, s.address) }
+	slices.SortFunc(d.servers, func(a, b dialed) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a.address, b.address))
+	})
 	var reasons []string
 	for _, s := range d.servers {
 		reasons = append(reasons, fmt.Sprintf("%s: %v", s.address, s.reason()))
