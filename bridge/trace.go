@@ -16,7 +16,8 @@ import (
 // the publish span, from which a consumer goes on.
 //
 // Without a Tracer there is no span, and no work: what the sender gave as
-// traceparent is stored and passed on as it is.
+// traceparent is stored and passed on as it is. Nor are there a journal and a publish
+// span where the receive span is not sampled: the message then carries that one's context.
 
 // Traceparent writes a span's context as the W3C header of that name; it is empty
 // for a context that is none.
@@ -55,7 +56,7 @@ func ContextWithTraceparent(ctx context.Context, traceparent string) context.Con
 
 // traceJournal begins the span of making an event durable.
 func (b *Bridge) traceJournal(ctx context.Context) trace.Span {
-	if b.o.Tracer == nil {
+	if receive := trace.SpanContextFromContext(ctx); b.o.Tracer == nil || receive.IsValid() && !receive.IsSampled() {
 		return noSpan
 	}
 	_, span := b.o.Tracer.Start(ctx, "journal")
@@ -68,8 +69,12 @@ func (b *Bridge) tracePublish(e *Event) trace.Span {
 	if b.o.Tracer == nil {
 		return noSpan
 	}
-	_, span := b.o.Tracer.Start(ContextWithTraceparent(context.Background(), e.Traceparent), "publish", producer)
-	if span.IsRecording() { // most may not be sampled
+	ctx := ContextWithTraceparent(context.Background(), e.Traceparent)
+	if receive := trace.SpanContextFromContext(ctx); receive.IsValid() && !receive.IsSampled() {
+		return noSpan
+	}
+	_, span := b.o.Tracer.Start(ctx, "publish", producer)
+	if span.IsRecording() {
 		// The id has the source and the delivery id in it, and the receive span the rest.
 		span.SetAttributes(attribute.String("messaging.system", "nats"), attribute.String("messaging.message.id", e.MessageID()))
 	}
