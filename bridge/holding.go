@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +23,11 @@ type holding struct {
 func (r *runner) showHeld() {
 	now := time.Now()
 	held, all := make(map[string]int), 0
+	type reason struct {
+		types   []string
+		waiting int
+	}
+	reasons := make(map[string]*reason) // those that the log has not shown
 	for _, g := range r.gates {
 		if !g.closed || now.Sub(g.since) < showHeldAfter {
 			continue
@@ -31,11 +37,19 @@ func (r *runner) showHeld() {
 		if r.holding == nil {
 			r.holding = &holding{since: g.since, reasons: make(map[string]bool)}
 		}
-		if !r.holding.reasons[g.reason] {
-			r.holding.reasons[g.reason] = true
-			r.b.o.Log.Warn("events are held; they wait on disk, those of other subjects flow", zap.String("source", g.source),
-				zap.String("type", g.eventType), zap.String("reason", g.reason), zap.Int("waiting", g.tasks))
+		if r.holding.reasons[g.reason] {
+			continue
 		}
+		if reasons[g.reason] == nil {
+			reasons[g.reason] = new(reason)
+		}
+		reasons[g.reason].types = append(reasons[g.reason].types, g.source+" "+g.eventType)
+		reasons[g.reason].waiting += g.tasks
+	}
+	for text, of := range reasons {
+		r.holding.reasons[text] = true
+		slices.Sort(of.types)
+		r.b.o.Log.Warn("events are held; they wait on disk", zap.Strings("types", of.types), zap.String("reason", text), zap.Int("waiting", of.waiting))
 	}
 	r.b.setHeld(held)
 	switch h := r.holding; {

@@ -112,7 +112,7 @@ var (
 	descOldest    = prometheus.NewDesc("persat_bridge_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.", []string{"source"}, nil)
 	descHeld      = prometheus.NewDesc("persat_bridge_held_events", "Pending events of subjects that have been held for 30 seconds: an operator has to repair something.", []string{"source"}, nil)
 	descDead      = prometheus.NewDesc("persat_bridge_dead_events", "Dead letters.", []string{"source"}, nil)
-	descBytes     = prometheus.NewDesc("persat_bridge_journal_bytes", "What the journal takes on disk.", nil, nil)
+	descBytes     = prometheus.NewDesc("persat_bridge_journal_bytes", "What the tables of the journal take on disk; its log, up to 80 MB, comes on top.", nil, nil)
 	descLimit     = prometheus.NewDesc("persat_bridge_journal_limit_bytes", "The size of the journal at which no more events are taken (journal.max_bytes); 0 without a limit.", nil, nil)
 	descReady     = prometheus.NewDesc("persat_bridge_ready", "1 while events are taken: what /readyz says.", nil, nil)
 	descConnected = prometheus.NewDesc("persat_bridge_nats_connected", "1 while there is a session with NATS.", nil, nil)

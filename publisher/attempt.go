@@ -119,8 +119,13 @@ func (s *session) failed(a *attempt, err error) {
 	f := classify(err)
 	if errors.Is(err, jetstream.ErrNoStreamResponse) || isCode(err, codeWrongStream) {
 		// It may have been deleted: the next attempt finds it made again.
-		if s.lookAgain(); s.problemNow() != nil {
-			f.Reason += ": " + s.problemNow().Error()
+		s.lookAgain()
+		switch problem := s.problemNow(); {
+		case problem == nil:
+		case isCode(err, codeWrongStream):
+			f.Reason += ": " + problem.Error()
+		default:
+			f.Reason = fmt.Sprintf("no stream answers: stream %s: %v", s.p.o.Stream.Name, problem)
 		}
 	}
 	if lacking := s.lacking(a.m.Subject); lacking != "" && errors.Is(err, jetstream.ErrAsyncPublishTimeout) {

@@ -157,10 +157,12 @@ func TestOtherOrigin(t *testing.T) {
 // TestOtherName is a page whose own host name was made to point at 127.0.0.1: to
 // the browser, the API is of its origin.
 func TestOtherName(t *testing.T) {
-	hs := newServer(t, admin.Options{})
+	hs := newServer(t, admin.Options{Pprof: true})
 	for host, want := range map[string]int{"evil.example.com": 403, "evil.example.com:8081": 403, "localhost:8081": 200, "127.0.0.1:9": 200, "[::1]:8081": 200} {
-		if code, _, _ := call(t, "GET", hs.URL+"/api/events", "", "Host", host); code != want {
-			t.Errorf("asked as %s: got %d, want %d", host, code, want)
+		for _, path := range []string{"/api/events", "/debug/pprof/cmdline"} {
+			if code, _, _ := call(t, "GET", hs.URL+path, "", "Host", host); code != want {
+				t.Errorf("%s asked as %s: got %d, want %d", path, host, code, want)
+			}
 		}
 	}
 	guarded := newServer(t, admin.Options{Token: "correct"})

@@ -1,10 +1,11 @@
 // Package admin is the operators' HTTP: health, metrics and state, on a listener
 // of its own that is meant for loopback or a private network.
 //
-// /livez, /readyz (also /healthz) and /metrics are open to everyone who
-// reaches the listener: they tell nothing but numbers. All else shows or changes
-// events and asks for the token when there is one. Off loopback there has to be
-// one, or the listener does not start. A request that changes something and
+// The page's files, /livez, /readyz (also /healthz) and /metrics are open to everyone
+// who reaches the listener: they tell numbers, and why no events are taken. The API and
+// /debug/pprof show or change events or memory and ask for the token when there is one.
+// Off loopback there has to be one, or the listener does not start; without one they
+// answer only to localhost and addresses as host name. A request that changes something and
 // comes from a page of another origin is refused, so that a page somewhere
 // cannot use the browser of an operator who has access.
 //

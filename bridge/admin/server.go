@@ -127,7 +127,7 @@ func (s *Server) routes() error {
 		api.PUT("/log", s.setLogLevel)
 	}
 	if s.o.Pprof {
-		debug := e.Group("/debug/pprof", s.authenticate)
+		debug := e.Group("/debug/pprof", s.ownName, s.authenticate)
 		debug.GET("/cmdline", echo.WrapHandler(http.HandlerFunc(pprof.Cmdline)))
 		debug.GET("/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
 		debug.GET("/symbol", echo.WrapHandler(http.HandlerFunc(pprof.Symbol)))

@@ -9,7 +9,7 @@
 // leaves it neither. Sequences rise in the order of the appends and never come
 // again, not after a drain and not after a restart.
 //
-// The marks that follow (Published, Bury and so on) are written at once but
+// The marks that follow (MarkPublished, Bury) are written at once but
 // synced with the next append or the next Sync. A mark that a power failure
 // takes back makes the record pending again; it is never lost by that, only
 // published once more under the same message id.
@@ -20,11 +20,11 @@
 //
 //	b <seq>   body
 //	q <seq>   pending:   key, header
-//	p <seq>   published: key, header, where in the stream and when
+//	p <seq>   published: key, header, where in the stream and when; or discarded
 //	d <seq>   dead:      key, header, why and when
 //	s <key>   seen: the record's sequence, its time, a digest of its body
 //	t <seq>   the published record that has this sequence in the stream
-//	m <name>  meta: the format version, the next sequence
+//	m <name>  meta: the format version, the next sequence, the stream, what was lost
 //
 // A record's header lies under exactly one of q, p and d, and moves from one to
 // another in one batch. So a restart finds the queue by reading the short q keys
@@ -33,7 +33,7 @@
 // The t keys are how healing finds, in the order of the stream, what the stream
 // should have. They speak of one stream; when that is made anew they are dropped.
 //
-// Every value begins with a version byte. A journal of a later format is refused
+// Every value under q, p, d and s begins with a version byte and a checksum. A journal of a later format is refused
 // with a clear error rather than read wrongly; testdata/golden holds a journal of
 // each format that ever was, and a test opens them all.
 //

@@ -363,7 +363,7 @@ const (
 	Pending   State = "pending"
 	Published State = "published"
 	Dead      State = "dead"
-	// Discarded: a dead letter that an operator gave up. Only its key is still known.
+	// Discarded: a dead letter that an operator gave up. Its body is gone.
 	Discarded State = "discarded"
 )
 

@@ -10,13 +10,13 @@
 //
 // What can still happen: the sender gives up waiting (15 s) or the connection
 // breaks after Accept and before the answer. The event is kept, the sender does
-// not know, comes back with the same delivery id, and hears "duplicate". Without
-// signature headers there is no such id (auth basic, header and none), and
-// that repeat is a second event.
+// not know, comes back with the same delivery id, and hears "duplicate". Without a
+// delivery id in the headers (usual with auth basic, header and none) that repeat is a
+// second event.
 //
 // # The answers
 //
-// Every answer is JSON, {"status":…,"id":…} or {"error":…}. In the order in
+// Every answer to a well-formed request with headers under 32 KiB is JSON, {"status":…,"id":…} or {"error":…}. In the order in
 // which a request meets them:
 //
 //	503  draining: before any routing, so that nobody hears 404 from a bridge that stops
@@ -39,8 +39,8 @@
 //
 // # The signature
 //
-// The check of the Standard Webhooks signature is this package's own, some
-// eighty lines over crypto/hmac (signature.go). The svix and standard-webhooks
+// The check of the Standard Webhooks signature is this package's own,
+// over crypto/hmac (signature.go). The svix and standard-webhooks
 // libraries fix the tolerance at five minutes, know one secret at a time, read
 // the first of a repeated header, and tell a stale request from a forged one by
 // looking at the clock first. Here the tolerance is configurable, all secrets of

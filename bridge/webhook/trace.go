@@ -12,7 +12,7 @@ import (
 )
 
 // trace begins the span of an authentic request, as of when the request began, and
-// gives d its context to be stored. A request that is refused makes no span, or
+// gives d its context to be stored. A request that is refused before the journal makes no span, or
 // a stranger could fill the collector. The end takes the status of the answer.
 func (s *Server) trace(ctx context.Context, d *bridge.Delivery, start time.Time) (context.Context, func(code int, outcome string)) {
 	if s.tracer == nil {

@@ -25,7 +25,8 @@ func (p *program) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Validate the configuration, all mistakes at once; with --connect, NATS too",
 		Long: "Validate the configuration, all mistakes at once. With --connect, ask NATS too: whether the stream is there and takes every\n" +
-			"subject, its limits, and the permissions. Nothing is stored or changed. Exit code 2 when the configuration is wrong, 1 when there is an error among the findings.",
+			"subject, its limits, and the permissions. Nothing is stored or changed.\n" +
+			"Exit code 2 when the configuration is wrong, 1 when there is an error among the findings.",
 		Example: "  persat-bridge check -c config.yaml\n  persat-bridge check --connect",
 		Args:    noArgs,
 	}

@@ -66,7 +66,7 @@ func (p *program) deadCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dead list|show|replay|discard [ID…]",
 		Short: "Look at the dead letters of a running bridge, send them again, or drop them",
-		Long:  "Dead letters are events that no repair of the surroundings could publish as they are. An ID is a record number or a delivery id.",
+		Long:  "Dead letters are events that were set aside: too large for a limit of NATS, failed too often for an unknown reason,\nor not usable. An ID is a record number or a delivery id.",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("say what to do: dead list, show, replay or discard")}

@@ -221,7 +221,7 @@ func (p *program) reportSends(o sendOptions, sent []*posting, total int, took ti
 	case len(sent) < total:
 		return fmt.Errorf("stopped after %d of %d events", len(sent), total)
 	case len(refused) > 0:
-		return fmt.Errorf("%d of %d events were not accepted%s", len(refused), total, o.advice(refused[0]))
+		return fmt.Errorf("not accepted: %d of %d%s", len(refused), total, o.advice(refused[0]))
 	}
 	return nil
 }

@@ -170,6 +170,7 @@ function sentence(s) {
     if (held) parts.push(w.held_some(held, number(held)));
   } else if (held) {
     level = 'warn';
+    head = w.accepting;
     advice = w.advice_held;
     parts.push(...waiting, w.held_some(held, number(held)));
   } else if (behind) {
@@ -231,7 +232,8 @@ function showStatus() {
   $('notices-panel').hidden = !notices.length;
   $('notices').replaceChildren(...notices.map((n) => el('li', '', n)));
   $('held-panel').hidden = !s.held.length;
-  $('held').replaceChildren(...s.held.map((h) => el('li', '', el('b', '', `${h.source} ${h.type}`), ` · ${w.held_line(number(h.waiting), h.waiting, clock(h.since))}`, el('div', '', h.reason))));
+  const reasons = [...Map.groupBy(s.held, (h) => h.reason)];
+  $('held').replaceChildren(...reasons.map(([reason, types]) => el('li', '', ...types.map((h) => el('div', '', el('b', '', `${h.source} ${h.type}`), ` · ${w.held_line(number(h.waiting), h.waiting, clock(h.since))}`)), el('div', '', reason))));
   showReplay(s.replay);
 }
 
@@ -286,6 +288,9 @@ async function refreshStream() {
   showStream();
 }
 
+// setting is a setting of the stream in the page's language.
+function setting(name) { return w.settings[name] || name; }
+
 function showStream() {
   const s = seen.stream?.stream;
   $('stream-error').hidden = !seen.stream?.error;
@@ -294,15 +299,15 @@ function showStream() {
   const limits = [s.max_age_ns && w.max_age(duration(s.max_age_ns / 1e9)), s.max_bytes && size(s.max_bytes), s.max_messages && number(s.max_messages)].filter(Boolean).join(', ') || w.unlimited;
   const rows = [
     [w.server, `${s.server.length > 40 ? `${s.server.slice(0, 12)}…` : s.server}, nats-server ${s.server_version}`], // one without a name has its key
-    [w.address, s.address],
+    [w.address, s.address === 'the embedded server' ? w.embedded : s.address],
     [w.connected, seen.status?.nats.up ? clock(seen.status.nats.since) : '–'],
     s.cluster && [w.cluster, `${s.cluster}${s.leader ? `, ${w.leader} ${s.leader}` : ''}`],
     [w.name, s.name],
     [w.subjects, s.subjects.join(', ')],
     [w.messages, `${number(s.messages)}, ${size(s.bytes)}`],
     [w.sequences, `${number(s.first_sequence)} – ${number(s.last_sequence)}`],
-    [w.storage, `${s.storage}, ${w.replicas(s.replicas)}, ${s.retention}`],
-    [w.limits, `${limits}; ${w.full_discards(s.discard)}`],
+    [w.storage, `${setting(s.storage)}, ${w.replicas(s.replicas)}, ${setting(s.retention)}`],
+    [w.limits, `${limits}; ${w.full_discards(setting(s.discard))}`],
     [w.duplicates, duration(s.duplicate_window_ns / 1e9)],
     [w.consumers, number(s.consumers)],
     [w.created, clock(s.created)],

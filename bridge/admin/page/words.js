@@ -19,7 +19,7 @@ export const words = {
     advice_nats: 'Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers.',
     advice_reason: (r) => `Last attempt: ${r}.`,
     advice_refusing: (r) => `${r}. Senders hear 503 and repeat for more than a day, so nothing is lost yet.`,
-    advice_held: 'Repair what is named under “Held”. The events wait and go by themselves; those of other types flow.',
+    advice_held: 'Repair what is named under “Held”. Its events, and later ones of the same entities, wait and then go by themselves.',
     advice_dead: 'Look at each reason below. Replay what has been repaired, discard what nobody needs.',
     advice_behind: 'Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS.',
 
@@ -51,7 +51,8 @@ export const words = {
     replay_failed: (t, r) => `${t} failed: ${r}`, replay_skipped: (t) => `${t} no longer kept`, cancel_replay: 'Stop this replay', replay_cancelled: 'No more events are taken.',
 
     stream: 'NATS and stream', server: 'NATS server', address: 'Address', connected: 'Connected since', cluster: 'Cluster', leader: 'leader', name: 'Stream', subjects: 'Subjects', messages: 'Messages', sequences: 'Sequences', storage: 'Storage', limits: 'Limits',
-    replicas: (n) => `${n} ${s(n, 'replica', 'replicas')}`, unlimited: 'none', max_age: (t) => `age ${t}`, duplicates: 'Duplicate window', consumers: 'Consumers', created: 'Created', differences: 'Not as configured', full_discards: (t) => `when full, discards ${t}`,
+    replicas: (n) => `${n} ${s(n, 'replica', 'replicas')}`, unlimited: 'none', max_age: (t) => `age ${t}`, duplicates: 'Duplicate window', consumers: 'Consumers', created: 'Created', differences: 'Not as configured', full_discards: (t) => `when full, discards ${t}`, embedded: 'the embedded server',
+    settings: {},
     types: 'Events by type', last_hour: 'Last hour', since_start: 'Since start', counted_since: (at) => `Counted since this process started, ${at}.`,
     refused: 'Refused requests', refused_none: 'None since this process started.', reason: 'Reason',
     log: 'Log level', log_note: 'Holds until the bridge restarts.',
@@ -72,7 +73,7 @@ export const words = {
     advice_nats: 'Hay que levantar NATS. Los eventos se aceptan y esperan en este disco; salen solos, en orden, cuando responda.',
     advice_reason: (r) => `Último intento: ${r}.`,
     advice_refusing: (r) => `${r}. Los remitentes reciben 503 y repiten durante más de un día: todavía no se perdió nada.`,
-    advice_held: 'Hay que reparar lo que se nombra en «Retenidos». Los eventos esperan y salen solos; los de otros tipos siguen pasando.',
+    advice_held: 'Hay que reparar lo que se nombra en «Retenidos». Esos eventos, y los siguientes de las mismas entidades, esperan y después salen solos.',
     advice_dead: 'Abajo está el motivo de cada uno. Publicar los que ya se repararon, descartar los que nadie necesita.',
     advice_behind: 'Se publica más lento de lo que se acepta. Conviene mirar la latencia total y la carga de NATS.',
 
@@ -104,7 +105,8 @@ export const words = {
     replay_failed: (t, r) => `${t} fallaron: ${r}`, replay_skipped: (t) => `${t} ya no se guardan`, cancel_replay: 'Detener esta republicación', replay_cancelled: 'No se toman más eventos.',
 
     stream: 'NATS y stream', server: 'Servidor NATS', address: 'Dirección', connected: 'Conectado desde', cluster: 'Clúster', leader: 'líder', name: 'Stream', subjects: 'Subjects', messages: 'Mensajes', sequences: 'Secuencias', storage: 'Almacenamiento', limits: 'Límites',
-    replicas: (n) => `${n} ${s(n, 'réplica', 'réplicas')}`, unlimited: 'ninguno', max_age: (t) => `edad ${t}`, duplicates: 'Ventana de duplicados', consumers: 'Consumidores', created: 'Creado', differences: 'Distinto de lo configurado', full_discards: (t) => `si se llena, descarta ${t}`,
+    replicas: (n) => `${n} ${s(n, 'réplica', 'réplicas')}`, unlimited: 'ninguno', max_age: (t) => `edad ${t}`, duplicates: 'Ventana de duplicados', consumers: 'Consumidores', created: 'Creado', differences: 'Distinto de lo configurado', full_discards: (t) => `si se llena, descarta ${t}`, embedded: 'el servidor embebido',
+    settings: { file: 'en archivo', memory: 'en memoria', limits: 'retención por límites', interest: 'retención por interés', workqueue: 'retención de cola', old: 'los más viejos', new: 'los nuevos' },
     types: 'Eventos por tipo', last_hour: 'Última hora', since_start: 'Desde el inicio', counted_since: (at) => `Contados desde que empezó este proceso, ${at}.`,
     refused: 'Pedidos rechazados', refused_none: 'Ninguno desde que empezó este proceso.', reason: 'Motivo',
     log: 'Nivel del log', log_note: 'Vale hasta que el puente se reinicie.',
