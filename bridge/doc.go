@@ -19,8 +19,9 @@
 //     default. Those few events, at most what was in flight then, are stored twice,
 //     under the same Nats-Msg-Id.
 //   - The stream forgets what it had acknowledged, and the journal has it no more: it
-//     was published longer ago than journal.retention says, or given up for space. It is
-//     counted, and told with the number.
+//     was published longer ago than journal.retention says, or given up for space. As long
+//     as its record is there it is counted, and told with the number; after the dedup
+//     window nobody here knows of it.
 //
 // # The life of an event
 //

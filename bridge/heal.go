@@ -58,8 +58,9 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 	ctx, cancel := whileOpen(ctx, s)
 	defer cancel()
 	wait := b.o.Backoff.newBackOff()
+	there := new(lookedUp)
 	for begin, said := time.Now(), false; ; {
-		f, err := b.examine(ctx, s)
+		f, err := b.examine(ctx, s, there)
 		if err == nil {
 			f.answered = true
 			return f
@@ -69,6 +70,10 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 		}
 		if errors.Is(err, ErrNotPermitted) {
 			b.o.Log.Warn("the stream cannot be looked at: should NATS lose acknowledged events, nobody would notice", zap.Error(err))
+			return finding{answered: true, blind: true}
+		}
+		if journal.Damaged(err) {
+			b.o.Log.Error("the journal's places in the stream cannot be read: should NATS lose acknowledged events, nobody would notice; 'persat-bridge journal repair' saves the rest", zap.Error(err))
 			return finding{answered: true, blind: true}
 		}
 		b.linkWaits(err)
@@ -84,8 +89,36 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 	}
 }
 
+// lookedUp are the places that have been found in the stream in the looks before, so that
+// an answer that came too late, over a slow link, costs only itself.
+type lookedUp struct {
+	mu     sync.Mutex
+	last   uint64 // of the stream, then
+	places map[journal.Placed]bool
+}
+
+// begin forgets everything when the stream has gone back meanwhile.
+func (l *lookedUp) begin(state StreamState) {
+	if l.places == nil || state.LastSequence < l.last {
+		l.places = make(map[journal.Placed]bool)
+	}
+	l.last = state.LastSequence
+}
+
+func (l *lookedUp) has(p journal.Placed) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.places[p]
+}
+
+func (l *lookedUp) found(p journal.Placed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.places[p] = true
+}
+
 // examine is one look.
-func (b *Bridge) examine(ctx context.Context, s Session) (finding, error) {
+func (b *Bridge) examine(ctx context.Context, s Session, there *lookedUp) (finding, error) {
 	var f finding
 	state, err := s.Stream(ctx)
 	if errors.Is(err, ErrNoStream) {
@@ -95,6 +128,7 @@ func (b *Bridge) examine(ctx context.Context, s Session) (finding, error) {
 		return f, err
 	}
 	f.identity = state.Identity
+	there.begin(state)
 	known, err := b.journal.Stream()
 	if err != nil {
 		return f, err
@@ -103,15 +137,19 @@ func (b *Bridge) examine(ctx context.Context, s Session) (finding, error) {
 		f.anew = true
 		return f, nil
 	}
-	newest, err := b.journal.NewestPlaced(b.o.MaxInFlight + 1)
-	if err != nil || len(newest) == 0 {
-		return f, err
-	}
-	if f.lost, err = b.lowestLost(ctx, s, state, newest); err != nil {
-		return f, err
-	}
 	noted, err := b.journal.Lost()
 	if err != nil {
+		return f, err
+	}
+	newest, err := b.journal.NewestPlaced(b.o.MaxInFlight + 1)
+	if err != nil {
+		return f, err
+	}
+	if len(newest) == 0 {
+		f.lost = noted // there is nothing to open again: the note goes
+		return f, nil
+	}
+	if f.lost, err = b.lowestLost(ctx, s, state, newest, there); err != nil {
 		return f, err
 	}
 	if noted != 0 && (f.lost == 0 || noted < f.lost) {
@@ -124,20 +162,30 @@ func (b *Bridge) examine(ctx context.Context, s Session) (finding, error) {
 }
 
 // lowestLost is the lowest of the places that the stream has lost; 0 when it has all.
-func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.Placed) (uint64, error) {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(16)
+func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.Placed, there *lookedUp) (uint64, error) {
+	var group errgroup.Group // one that fails does not end the others
+	group.SetLimit(8)
 	var mu sync.Mutex
 	lowest := uint64(0)
 	for _, p := range places {
+		if there.has(p) {
+			continue
+		}
 		group.Go(func() error {
 			lost, err := b.isLost(ctx, s, state, p)
+			if err != nil {
+				return err
+			}
+			if !lost {
+				there.found(p)
+				return nil
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if lost && (lowest == 0 || p.StreamSeq < lowest) {
+			if lowest == 0 || p.StreamSeq < lowest {
 				lowest = p.StreamSeq
 			}
-			return err
+			return nil
 		})
 	}
 	err := group.Wait()
@@ -158,8 +206,8 @@ func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p jou
 		return false, err
 	}
 	e, err := b.eventAt(p)
-	if errors.Is(err, journal.ErrNotFound) {
-		return false, nil // it is on its way again already
+	if errors.Is(err, journal.ErrNotFound) || journal.Damaged(err) {
+		return false, nil // it is on its way again already, or cannot be compared
 	}
 	return err == nil && id != e.MessageID(), err
 }
@@ -171,6 +219,9 @@ func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, lo
 	for low+1 < high {
 		middle := low + (high-low)/2
 		p, ok, err := b.journal.PlacedFrom(middle)
+		if journal.Damaged(err) {
+			break // as far as can be seen
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -221,16 +272,26 @@ func (r *runner) heal(f finding) error {
 		return fmt.Errorf("heal: %w", err)
 	}
 	b.metrics.healed.Add(float64(healed))
-	b.o.Log.Warn("the stream has lost events that it had acknowledged (a NATS host without 'sync_interval: always' lost power?); they are published again",
-		zap.Int("events", healed), zap.Uint64("from_stream_sequence", f.lost), zap.Duration("took", time.Since(begin)))
+	if healed+gone == 0 {
+		b.o.Log.Warn("the stream has lost its tail, but no event that the journal has: a replay that ran then may have to be run again", zap.Uint64("from_stream_sequence", f.lost))
+	}
+	if healed > 0 {
+		b.o.Log.Warn("the stream has lost events that it had acknowledged (a NATS host without 'sync_interval: always' lost power?); they are published again",
+			zap.Int("events", healed), zap.Uint64("from_stream_sequence", f.lost), zap.Duration("took", time.Since(begin)))
+	}
 	if gone > 0 {
-		b.gone.Add(int64(gone))
-		b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", gone))
-		b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again", zap.Int("events", gone))
+		b.lostForGood(gone)
 	}
 	// What was in line already would be sent before the older events that are
 	// pending again: everything lines up anew.
 	return r.reset()
+}
+
+// lostForGood tells of events that the stream has lost and the journal cannot send again.
+func (b *Bridge) lostForGood(n int) {
+	b.gone.Add(int64(n))
+	b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", n))
+	b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again", zap.Int("events", n))
 }
 
 // streamIsAnew notes and says that the stream was made anew, and how to fill it.

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -94,6 +95,27 @@ func (l *lanes) leave(t *task) []*task {
 		next := line[0]
 		if next.blocked--; next.blocked == 0 {
 			free = append(free, next)
+		}
+	}
+	return free
+}
+
+// drop takes a task that waits out of its lanes, and returns the tasks that may go now.
+func (l *lanes) drop(t *task) []*task {
+	var free []*task
+	for _, k := range t.lane {
+		line := l.lines[k]
+		i := slices.Index(line, t)
+		line = slices.Delete(line, i, i+1)
+		if len(line) == 0 {
+			delete(l.lines, k)
+			continue
+		}
+		l.lines[k] = line
+		if i == 0 {
+			if line[0].blocked--; line[0].blocked == 0 {
+				free = append(free, line[0])
+			}
 		}
 	}
 	return free

@@ -60,6 +60,8 @@ type replayJob struct {
 	end     uint64 // records appended later are not part of it
 	read    bool   // all of its records have been taken
 	waiting int    // tasks under way
+	taken   int    // records so far
+	gone    int    // of them, those without a body
 	// ids are hashes of the ids that have had the job's number.
 	ids  map[uint64]struct{}
 	seed maphash.Seed
@@ -83,6 +85,9 @@ func (j *replayJob) numberFor(counter *journal.Journal, id string) (int, error) 
 // was cancelled.
 var errCancelled = &Failure{Class: Rejected, Reason: "the replay was cancelled"}
 
+// errHealed is what ends a replayed event that goes like a new one, after a loss.
+var errHealed = &Failure{Class: Rejected, Reason: "published again after a loss"}
+
 // CountReplay says how many published events fit f and still have their bodies.
 func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
 	f.State = journal.Published
@@ -95,7 +100,13 @@ func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
 			return n, context.Cause(ctx)
 		}
 		if r, err := publishedRecord(p); err == nil && f.matches(&r) && p.StreamSeq != 0 {
-			n++
+			has, err := b.journal.HasBody(p.Seq)
+			if err != nil {
+				return n, err
+			}
+			if has {
+				n++
+			}
 		}
 	}
 	return n, nil
@@ -158,9 +169,11 @@ func (b *Bridge) CancelReplay() {
 	b.nudge()
 }
 
-// dropReplay lets go of what a cancelled replay has in line before gates, or waits
-// for another attempt. What stands behind others goes when its turn comes.
+// dropReplay lets go of what a cancelled replay has in line, or waits for another attempt.
 func (r *runner) dropReplay() {
+	if !r.b.replays.cancelled.Load() {
+		return // it has ended by itself, and this is the next one
+	}
 	var dropped []*task
 	keep := func(tasks []*task) []*task {
 		var kept []*task
@@ -172,6 +185,16 @@ func (r *runner) dropReplay() {
 			}
 		}
 		return kept
+	}
+	for _, t := range r.replaying() {
+		if t.blocked > 0 {
+			for _, next := range r.lanes.drop(t) {
+				r.offer(next)
+			}
+			r.laneKeys -= len(t.lane)
+			r.leaveGate(t)
+			r.replayed(result{t: t, failure: errCancelled})
+		}
 	}
 	r.ready, r.delayed = keep(r.ready), delayed(keep(r.delayed))
 	heap.Init(&r.delayed)
@@ -219,6 +242,10 @@ func (r *runner) fillReplay() error {
 					return err
 				}
 				job.waiting++
+				// Also what was pending when it began and is published by now: of the events
+				// of an entity the newest has to come last again.
+				job.taken++
+				rs.last.Matched = max(rs.last.Matched, job.taken)
 				r.enter(&task{seq: p.Seq, size: record.Size, replay: number}, &Event{Source: record.Source, Type: record.Type, Entities: record.Entities})
 			}
 		}
@@ -250,7 +277,7 @@ func (r *runner) resumeReplay(tasks []*task) error {
 	for _, t := range tasks {
 		p, err := r.b.journal.Published(t.seq)
 		if errors.Is(err, journal.ErrNotFound) { // healed: it goes like a new one
-			r.replayed(result{t: t, failure: &Failure{Class: Rejected, Reason: "published again after a loss", Err: err}})
+			r.replayed(result{t: t, failure: errHealed})
 			continue
 		}
 		if err != nil {
@@ -274,8 +301,11 @@ func (r *runner) replayed(res result) {
 	switch {
 	case res.failure == nil:
 		rs.last.Published++
-	case res.failure == errCancelled, errors.Is(res.failure, journal.ErrNotFound):
+	case res.failure == errCancelled, res.failure == errHealed:
 		rs.last.Skipped++
+	case errors.Is(res.failure, journal.ErrNotFound):
+		rs.last.Skipped++
+		rs.job.gone++
 	default:
 		rs.last.Failed++
 		rs.last.Reason = res.failure.Error()
@@ -289,7 +319,7 @@ func (r *runner) endReplay() {
 	if rs.job == nil || !rs.job.read || rs.job.waiting > 0 {
 		return
 	}
-	fills := rs.job.fills
+	fills, gone := rs.job.fills, rs.job.gone
 	now := time.Now().UTC()
 	rs.job, rs.last.Running, rs.last.Ended = nil, false, &now
 	if fills && rs.last.Failed == 0 && !rs.cancelled.Load() {
@@ -297,6 +327,9 @@ func (r *runner) endReplay() {
 			r.b.o.Log.Error("note that the stream has been filled", zap.Error(err))
 		}
 		r.b.notices.clear("stream")
+		if gone > 0 {
+			r.b.lostForGood(gone)
+		}
 	}
 	if rs.last.Failed > 0 {
 		r.b.o.Log.Warn("replay ended with failures", zap.Any("replay", *rs.last))

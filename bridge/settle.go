@@ -201,6 +201,10 @@ func (r *runner) finish(t *task) {
 	for _, next := range r.lanes.leave(t) {
 		r.offer(next)
 	}
+	r.leaveGate(t)
+}
+
+func (r *runner) leaveGate(t *task) {
 	g := t.gate
 	if g.tasks--; g.tasks == 0 {
 		if g.closed {

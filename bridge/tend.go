@@ -109,7 +109,10 @@ func (b *Bridge) trim() error {
 	if t.Bodies > 0 || t.Records > 0 {
 		b.o.Log.Debug("dropped what is past its time", zap.Int("bodies", t.Bodies), zap.Int("ids", t.Records))
 	}
-	return err
+	if err != nil { // it could not be read, which is told where it is found; events go on
+		b.o.Log.Debug("drop what is past its time", zap.Error(err))
+	}
+	return b.journal.Err()
 }
 
 // makeRoom drops published events before their time when there is need.

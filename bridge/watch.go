@@ -99,7 +99,11 @@ func (w *watch) suspicious(place uint64) {
 
 // before is the place to look up before anything is sent; 0 for none.
 func (w *watch) before(now time.Time) uint64 {
-	if w.blind || w.highest == 0 || w.looking || !w.trouble && now.Sub(w.acked) <= silence {
+	if w.blind || w.highest == 0 || !w.trouble && now.Sub(w.acked) <= silence {
+		return 0
+	}
+	if w.looking { // at a place before, perhaps: that has to be over, and then the highest is next
+		w.pausing = true
 		return 0
 	}
 	w.looking, w.pausing, w.looked = true, true, now
@@ -122,8 +126,8 @@ func (w *watch) beside(now time.Time) uint64 {
 }
 
 // over ends a look.
-func (w *watch) over(now time.Time) {
-	if w.pausing {
+func (w *watch) over(now time.Time, place uint64) {
+	if w.pausing && place == w.highest {
 		w.trouble, w.acked = false, now
 	}
 	w.looking, w.pausing = false, false
@@ -152,11 +156,6 @@ func (b *Bridge) lookUp(ctx context.Context, s Session, place uint64) lookup {
 
 func (b *Bridge) lookOnce(ctx context.Context, s Session, place uint64) lookup {
 	l := lookup{session: s, place: place}
-	p, ok, err := b.journal.PlacedFrom(place)
-	if err != nil || !ok || p.StreamSeq != place {
-		l.err = err
-		return l
-	}
 	state, err := s.Stream(ctx)
 	if errors.Is(err, ErrNoStream) || errors.Is(err, ErrNotPermitted) {
 		return l // it shows elsewhere
@@ -165,9 +164,27 @@ func (b *Bridge) lookOnce(ctx context.Context, s Session, place uint64) lookup {
 		l.err = err
 		return l
 	}
-	if known, err := b.journal.Stream(); err != nil || known != state.Identity {
+	switch known, err := b.journal.Stream(); {
+	case err != nil:
 		l.err = err
+		return l
+	case known == "": // it was made in this session
+		if l.err = b.journal.NoteStream(state.Identity); l.err != nil {
+			return l
+		}
+	case known != state.Identity:
 		return l // another stream: the publisher ends the session for that
+	}
+	if place > state.LastSequence { // whosever it was: a replay's place is in no record
+		l.lost = true
+		return l
+	}
+	p, ok, err := b.journal.PlacedFrom(place)
+	if err != nil || !ok || p.StreamSeq != place {
+		if !journal.Damaged(err) {
+			l.err = err
+		}
+		return l
 	}
 	l.lost, l.err = b.isLost(ctx, s, state, p)
 	return l
@@ -189,7 +206,7 @@ func whileOpen(ctx context.Context, s Session) (context.Context, context.CancelF
 // lookedUp takes the answer.
 func (r *runner) lookedUp(l lookup) error {
 	waited := r.watch.pausing
-	r.watch.over(time.Now())
+	r.watch.over(time.Now(), l.place)
 	switch {
 	case l.session != r.session || r.lost:
 	case l.lost:
@@ -220,8 +237,8 @@ func (r *runner) isGiven(res result, before map[uint64]*Event) (bool, error) {
 		return false, err
 	}
 	e, err := r.b.eventAt(p)
-	if errors.Is(err, journal.ErrNotFound) {
-		return false, nil // it is on its way again already
+	if errors.Is(err, journal.ErrNotFound) || journal.Damaged(err) {
+		return false, nil // it is on its way again already, or cannot be compared
 	}
 	return err == nil && e.MessageID() != res.event.MessageID(), err
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -162,7 +163,7 @@ func (p *JetStream) dial(ctx context.Context) (*session, error) {
 
 // Dial opens one connection that ends when it breaks.
 func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Conn, error) {
-	options := []nats.Option{
+	options := append([]nats.Option{
 		nats.Name(o.Name),
 		nats.NoReconnect(),
 		nats.Timeout(connectTimeout),
@@ -172,28 +173,86 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		nats.MaxPingsOutstanding(2),
 		nats.FlusherTimeout(writeTimeout),
 		nats.SkipHostLookup(), // the dialer does it, and not longer than its timeout
-	}
-	dials := &dialer{ctx: ctx}
+	}, more...)
 	if o.Embedded != nil {
-		options = append(options, nats.InProcessServer(o.Embedded.server))
-	} else {
-		options = append(options, nats.SetCustomDialer(dials))
-		auth, err := o.auth()
+		nc, err := nats.Connect("", append(options, nats.InProcessServer(o.Embedded.server))...)
 		if err != nil {
-			return nil, fmt.Errorf("connect to NATS: %w", err)
+			return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), err)
 		}
-		options = append(options, auth...)
+		return nc, nil
 	}
-	nc, err := nats.Connect(o.URL, append(options, more...)...)
+	auth, err := o.auth()
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	// One server after the other, in any order: of several, nats.go would say why the
+	// last one was not, or only that none was.
+	servers := strings.Split(o.URL, ",")
+	reasons := make([]error, len(servers))
+	for _, i := range rand.Perm(len(servers)) {
+		d := &dialer{ctx: ctx}
+		nc, err := nats.Connect(strings.TrimSpace(servers[i]), slices.Concat(options, auth, []nats.Option{nats.SetCustomDialer(d)})...)
+		if err == nil {
+			return nc, nil
+		}
+		reasons[i] = reason(cmp.Or(d.err, err)) // nats.go keeps some of the first to itself
+		if len(servers) > 1 {
+			reasons[i] = fmt.Errorf("%s: %w", hostPort(servers[i]), reasons[i])
+		}
+	}
+	return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), joined(reasons))
+}
+
+// joined are several errors in one line.
+type joined []error
+
+func (j joined) Error() string {
+	var texts []string
+	for _, err := range j {
+		texts = append(texts, err.Error())
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (j joined) Unwrap() []error { return j }
+
+// hostPort is where the server of a URL listens.
+func hostPort(server string) string {
+	server = strings.TrimSpace(server)
+	if !strings.Contains(server, "://") {
+		server = "nats://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return "an address that cannot be read"
+	}
+	port := map[string]string{"ws": "80", "wss": "443"}[u.Scheme]
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port, "4222"))
+}
+
+// reason is the part of a failed connect that matters. The same failure has the same
+// words each time: the log tells what is new.
+func reason(err error) error {
 	if errors.Is(err, nats.ErrTLS) {
 		// The handshake is over on this side before the server has looked at our
 		// certificate; what is seen of its refusal may be no more than that it hung up.
-		err = fmt.Errorf("%w (does it ask for another certificate of ours? see nats.tls.cert_file)", err)
+		return fmt.Errorf("%w (does it ask for another certificate of ours? see nats.tls.cert_file)", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), dials.explain(o.URL, err))
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+		// Without the addresses of the question, which has another port each time.
+		return errors.New(unknown.Err[strings.LastIndex(": "+unknown.Err, ": "):])
 	}
-	return nc, nil
+	network, ok := errors.AsType[*net.OpError](err)
+	if !ok || network.Op != "dial" {
+		return err
+	}
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number
+	}
+	if network.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %s", connectTimeout)
+	}
+	return network.Err
 }
 
 func (o *ConnectOptions) auth() ([]nats.Option, error) {
@@ -270,60 +329,34 @@ func Redact(urls string) string {
 	return strings.Join(shown, ",")
 }
 
-// dialer lets a connect end with its context, and remembers what became of it at each
-// server.
+// dialer lets a connect end with its context. It tries the addresses of a name in any
+// order: the first may be that of a server that takes connections and does not answer,
+// and the next attempt must not begin with the same.
 type dialer struct {
-	ctx     context.Context
-	servers []dialed
+	ctx context.Context
+	err error // of the last dial
 }
 
-// dialed is one server that was dialed.
-type dialed struct {
-	address string
-	err     error
-}
-
-func (d *dialer) Dial(network, address string) (net.Conn, error) {
-	c, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(d.ctx, network, address)
-	d.servers = append(d.servers, dialed{address, err})
-	return c, err
-}
-
-// explain is err, or what happened at each server, in the order of urls, where nats.go
-// only says that none was there, or why the last one was not.
-func (d *dialer) explain(urls string, err error) error {
-	network, ok := errors.AsType[*net.OpError](err)
-	dialing := ok && network.Op == "dial" || errors.Is(err, nats.ErrNoServers)
-	if !dialing || !slices.ContainsFunc(d.servers, func(s dialed) bool { return s.err != nil }) {
-		return err
+func (d *dialer) Dial(network, address string) (c net.Conn, err error) {
+	defer func() { d.err = err }()
+	ctx, cancel := context.WithTimeout(d.ctx, connectTimeout)
+	defer cancel()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
 	}
-	if len(d.servers) == 1 {
-		return d.servers[0].reason()
+	addresses := []string{host}
+	if net.ParseIP(host) == nil {
+		if addresses, err = net.DefaultResolver.LookupHost(ctx, host); err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		rand.Shuffle(len(addresses), func(i, j int) { addresses[i], addresses[j] = addresses[j], addresses[i] })
 	}
-	place := func(s dialed) int { return strings.Index(urls, s.address) }
-	slices.SortFunc(d.servers, func(a, b dialed) int {
-		return cmp.Or(cmp.Compare(place(a), place(b)), strings.Compare(a.address, b.address))
-	})
-	var reasons []string
-	for _, s := range d.servers {
-		reasons = append(reasons, fmt.Sprintf("%s: %v", s.address, s.reason()))
+	each := net.Dialer{Timeout: connectTimeout / time.Duration(len(addresses))}
+	for _, a := range addresses {
+		if c, err = each.DialContext(ctx, network, net.JoinHostPort(a, port)); err == nil {
+			return c, nil
+		}
 	}
-	return errors.New(strings.Join(reasons, "; "))
-}
-
-// reason is the part of a failed dial that matters.
-func (s dialed) reason() error {
-	if s.err == nil {
-		return errors.New("it takes connections")
-	}
-	if unknown, ok := errors.AsType[*net.DNSError](s.err); ok {
-		return errors.New(unknown.Err)
-	}
-	if number, ok := errors.AsType[syscall.Errno](s.err); ok {
-		return number
-	}
-	if timeout, ok := errors.AsType[net.Error](s.err); ok && timeout.Timeout() {
-		return fmt.Errorf("no answer within %s", connectTimeout)
-	}
-	return s.err
+	return nil, err
 }

@@ -357,6 +357,10 @@ func (j *Journal) iter(prefix byte, from uint64) (*iterator, error) {
 // Failed is closed when a write or a sync has failed. Err then says why.
 func (j *Journal) Failed() <-chan struct{} { return j.failed }
 
+// Damaged says whether an error is that of a block that the disk has not kept as it was
+// written. Only what lies in it cannot be read; see Repair.
+func Damaged(err error) bool { return pebble.IsCorruptionError(err) }
+
 // Err is the failure, or nil.
 func (j *Journal) Err() error {
 	select {

@@ -59,6 +59,13 @@ func (k *known) add(keys []string) bool {
 	return k.filter != nil && k.next == nil && k.added > k.room && k.room < maxKnown
 }
 
+// keys is how many the filter has.
+func (k *known) keys() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.added
+}
+
 // learn begins a filter with room for so many keys; unless one is being learned.
 func (k *known) learn(room uint64) bool {
 	k.mu.Lock()
@@ -86,8 +93,9 @@ func (k *known) learned(keys, room uint64, ok bool) {
 func (j *Journal) learnKnown() {
 	room := uint64(minKnown)
 	if next, trimmed := j.durable.Load(), j.readable("trimmed"); next > trimmed {
-		room = min(max(room, 2*(next-trimmed)), maxKnown)
+		room = max(room, 2*(next-trimmed))
 	}
+	room = min(max(room, 2*j.known.keys()), maxKnown)
 	if !j.known.learn(room) {
 		return
 	}

@@ -204,6 +204,9 @@ func (j *Journal) applySifted(data []byte) (saved int, err error) {
 			continue
 		}
 		err = b.Set(seqKey(p.key[0], seq), p.value, nil)
+		if p.key[0] == prefixPublished && v.streamSeq != 0 {
+			err = errors.Join(err, b.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil))
+		}
 		if hasBody {
 			saved++
 			err = errors.Join(err, b.Set(seqKey(prefixBody, seq), body.bytes, nil))
@@ -271,7 +274,7 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 	if next > last+1 {
 		gap(next)
 	}
-	for _, name := range []string{"stream", "replays", "trimmed"} {
+	for _, name := range []string{"stream", "replays", "trimmed", "lost", "missing"} {
 		if b, err := old.get(metaKey(name)); err == nil {
 			if err := batch.Set(metaKey(name), b, nil); err != nil {
 				return err
@@ -373,6 +376,15 @@ func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, repo
 			prefix = prefixDead
 			v.at, v.reason = time.Now(), "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one"
 		}
+		if prefix == prefixPublished && v.streamSeq != 0 {
+			// A place in a stream that is no more has been forgotten, and stays so.
+			place, err := old.get(seqKey(prefixStream, v.streamSeq))
+			if err == nil && bytes.Equal(place, binary.BigEndian.AppendUint64(nil, seq)) || err != nil && !errors.Is(err, ErrNotFound) {
+				if err := batch.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil); err != nil {
+					return err
+				}
+			}
+		}
 		return j.putCopy(batch, prefix, seq, &v, body, report)
 	}
 	report.Lost = append(report.Lost, Range{seq, seq})
@@ -395,9 +407,6 @@ func (j *Journal) putCopy(batch *pebble.Batch, prefix byte, seq uint64, v *value
 	if v.key != "" {
 		s := value{appended: v.appended, seq: seq, digest: v.digest}
 		err = errors.Join(err, batch.Set(seenKey(v.key), s.append(nil), nil))
-	}
-	if prefix == prefixPublished && v.streamSeq != 0 {
-		err = errors.Join(err, batch.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -128,7 +129,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimm
 		if err := run.drop(b); err != nil {
 			return err
 		}
-		if trimmed != 0 { // so that repair does not miss what was meant to go
+		if trimmed > j.readable("trimmed") { // so that repair does not miss what was meant to go
 			if err := b.Set(metaKey("trimmed"), binary.BigEndian.AppendUint64(nil, trimmed), nil); err != nil {
 				return err
 			}
@@ -213,10 +214,16 @@ func (j *Journal) forget(b *pebble.Batch, e stateEntry) error {
 func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err error) {
 	var span bodyRun // of all that are dropped
 	j.settling.Lock()
-	err = j.change("drop published", func(b *pebble.Batch) error {
+	err = j.change("drop published", func(b *pebble.Batch) (err error) {
 		var run bodyRun
-		first := j.firstBody.Load()
+		first := j.firstBody.Swap(math.MaxUint64) // from here on it is below what is published meanwhile
 		passed := first
+		defer func() {
+			if err != nil { // nothing was dropped
+				passed = first
+			}
+			j.hasBodyFrom(passed)
+		}()
 		for e, err := range j.entries(prefixPublished, first) {
 			if err != nil {
 				return err
@@ -229,7 +236,7 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 			if errors.Is(err, ErrNotFound) {
 				continue
 			}
-			if err != nil {
+			if err != nil && !Damaged(err) { // a damaged one can be dropped unread
 				return err
 			}
 			want -= int64(len(body))
@@ -240,8 +247,6 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 			newest = e.v.at
 			span.widen(e.seq)
 		}
-		// Unless one before was published meanwhile.
-		j.firstBody.CompareAndSwap(first, passed)
 		return run.drop(b)
 	})
 	j.settling.Unlock()
@@ -269,9 +274,13 @@ func (j *Journal) reclaim(span bodyRun) error {
 	if span.last == 0 {
 		return nil
 	}
-	return j.write(func() error {
+	err := j.write(func() error {
 		return j.db.Compact(context.Background(), seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
 	})
+	if Damaged(err) {
+		return nil // it is told (DataCorruption); the space comes back with the whole file
+	}
+	return err
 }
 
 // Flush writes out what is in memory, so that the log behind it can go: a

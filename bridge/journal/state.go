@@ -35,11 +35,11 @@ const readAheadBytes = 4 << 20
 // and says where to go on. Only records whose append is durable are seen; next is the
 // end of those when there are no more.
 func (j *Journal) Pending(from uint64, limit int) (items []PendingItem, next uint64, err error) {
+	end := j.durable.Load() // first: what becomes durable meanwhile is in recent, and read from there
 	items, next, before, ok := j.recent.take(from, limit)
 	if ok {
 		return items, next, nil
 	}
-	end := j.durable.Load()
 	if before != 0 {
 		end = min(end, before)
 	}
@@ -264,7 +264,7 @@ func (e storeError) Unwrap() error { return e.error }
 // MarkPublished moves records from pending to published.
 func (j *Journal) MarkPublished(marks []Mark) error {
 	var room []byte
-	return j.change("mark published", func(b *pebble.Batch) error {
+	err := j.change("mark published", func(b *pebble.Batch) error {
 		for _, m := range marks {
 			v := m.value()
 			v.streamSeq, v.at = m.StreamSeq, m.At
@@ -275,10 +275,15 @@ func (j *Journal) MarkPublished(marks []Mark) error {
 			if err := setSeq(b, prefixStream, m.StreamSeq, room); err != nil {
 				return err
 			}
-			j.hasBodyFrom(m.Seq)
 		}
 		return nil
 	})
+	if err == nil { // after, or a DropPublished that is under way might see neither
+		for _, m := range marks {
+			j.hasBodyFrom(m.Seq)
+		}
+	}
+	return err
 }
 
 // Bury moves a record from pending to dead.

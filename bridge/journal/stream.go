@@ -158,6 +158,9 @@ func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, 
 	if errors.Is(err, ErrNotFound) || err == nil && published.StreamSeq != p.StreamSeq {
 		return true, nil // it is on its way already, or was published again elsewhere
 	}
+	if Damaged(err) {
+		return false, nil
+	}
 	if err != nil {
 		return true, err
 	}
@@ -188,6 +191,9 @@ func (j *Journal) NoteLost(streamSeq uint64) error {
 // Lost is the lowest place that NoteLost noted; 0 for none.
 func (j *Journal) Lost() (uint64, error) { return j.metaNumber("lost") }
 
+// HasBody says whether a record still has its body.
+func (j *Journal) HasBody(seq uint64) (bool, error) { return j.hasBody(seq) }
+
 func (j *Journal) hasBody(seq uint64) (bool, error) {
 	if err := j.enter(); err != nil {
 		return false, err
@@ -196,6 +202,9 @@ func (j *Journal) hasBody(seq uint64) (bool, error) {
 	_, closer, err := j.db.Get(seqKey(prefixBody, seq))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
+	}
+	if Damaged(err) {
+		return true, nil // what is damaged is there; who needs it finds out
 	}
 	if err != nil {
 		return false, storeError{err}

@@ -1,0 +1,272 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/bits-and-blooms/bloom/v3"
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// The stream was made anew (SetStream): the places in the one before are forgotten. Repair brings
+// them back, and the next look at the stream takes them for a loss.
+func TestRepairLeavesPlacesOfAFormerStream(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	for n := 1; n <= 10; n++ {
+		appendOne(t, j, record(n))
+	}
+	markPublished(t, j, 1, 2, 3, 4, 5, 6, 7, 8) // at 1001-1008 of the old stream
+	if err := j.SetStream("PERSAT 2"); err != nil {
+		t.Fatal(err)
+	}
+	var marks []Mark
+	for i, seq := range pending(t, j) {
+		item, _, err := j.Load(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks = append(marks, Mark{Item: item, StreamSeq: uint64(i + 1), At: time.Now()}) // 1 and 2 of the new
+	}
+	if err := j.MarkPublished(marks); err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := j.LastPlaced()
+	closeJournal(t, j)
+	if _, err := Repair(dir, dir+"-r", nil); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, dir+"-r")
+	after, _, _ := k.LastPlaced()
+	if before != after {
+		t.Errorf("last place before repair %+v, after %+v: of a stream that is no more", before, after)
+	}
+}
+
+func TestRepairKeepsWhatWasNoted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	markPublished(t, j, appendOne(t, j, record(1)).Seq)
+	if err := j.NoteLost(1001); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.SetMissing(time.Now().Add(-time.Hour), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	if _, err := Repair(dir, dir+"-r", nil); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, dir+"-r")
+	if lost, _ := k.Lost(); lost != 1001 {
+		t.Errorf("the noted loss is %d after repair, want 1001: it is never healed", lost)
+	}
+	if _, _, ok, _ := k.Missing(); !ok {
+		t.Error("the notice of a stream made anew is gone after repair")
+	}
+}
+
+// A dead letter that is discarded late is trimmed late: "trimmed" goes back, and repair says
+// that all after it is lost.
+func TestTrimmedOnlyRises(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	for n := 1; n <= 10; n++ {
+		appendOne(t, j, record(n))
+	}
+	item, _, err := j.Load(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Bury(item, Death{At: time.Now(), Reason: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	markPublished(t, j, 1, 3, 4, 5, 6, 7, 8, 9, 10)
+	later := time.Now().Add(time.Hour)
+	if _, err := j.Trim(later, later); err != nil {
+		t.Fatal(err)
+	}
+	d, err := j.Dead(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.At = time.Now()
+	if err := j.Discard([]DeadItem{d}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Trim(later, later); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, j, record(11))
+	closeJournal(t, j)
+	report, err := Repair(dir, dir+"-r", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Lost) > 0 {
+		t.Errorf("repair of a whole journal says that records %v are lost", report.Lost)
+	}
+}
+
+// What is published while DropPublished looks for bodies to drop is never looked at by the next.
+func TestDropPublishedWhilePublishing(t *testing.T) {
+	j := open(t, t.TempDir())
+	const n = 3000
+	var seqs []uint64
+	done := make(chan uint64, n)
+	sem := make(chan struct{}, 256)
+	for i := range n {
+		sem <- struct{}{}
+		go func() {
+			r := record(i)
+			r.Body = bytes.Repeat([]byte{byte(i)}, 1000)
+			res, err := j.Append(t.Context(), r)
+			if err != nil {
+				t.Error(err)
+			}
+			<-sem
+			done <- res.Seq
+		}()
+	}
+	for range n {
+		<-done
+	}
+	held := make([]uint64, 0)
+	for _, seq := range pending(t, j) {
+		if seq > 100 && seq <= 1100 { // a held subject
+			held = append(held, seq)
+		} else {
+			seqs = append(seqs, seq)
+		}
+	}
+	markPublished(t, j, seqs...)
+	var marks []Mark
+	for _, seq := range held {
+		item, _, err := j.Load(seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks = append(marks, Mark{Item: item, StreamSeq: 100000 + seq, At: time.Now()})
+	}
+	finished := make(chan struct{})
+	go func() { // the gate opens while room is being made
+		defer close(finished)
+		for j.settling.TryLock() {
+			j.settling.Unlock()
+		}
+		time.Sleep(time.Millisecond)
+		if err := j.MarkPublished(marks); err != nil {
+			t.Error(err)
+		}
+	}()
+	dropped, _, err := j.DropPublished(1 << 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-finished
+	again, _, err := j.DropPublished(1 << 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	for e, err := range j.AllPublished(0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Body(e.Seq); err == nil {
+			left++
+		}
+	}
+	t.Logf("dropped %d and %d", dropped, again)
+	if left > 0 {
+		t.Errorf("%d published bodies are left that no DropPublished finds: the journal stays full", left)
+	}
+}
+
+// One damaged block with bodies of published records.
+func TestDamagedPublishedBody(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	var seqs []uint64
+	for n := 1; n <= 100; n++ {
+		r := record(n)
+		r.Body = bytes.Repeat([]byte{byte(n), byte(n * 7), byte(n * n), byte(n >> 1)}, 500)
+		for i := range r.Body {
+			r.Body[i] = byte(i * n * 2654435761 >> 7)
+		}
+		seqs = append(seqs, appendOne(t, j, r).Seq)
+	}
+	markPublished(t, j, seqs...)
+	if err := j.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	tables := bySize(t, dir, "*.sst")
+	flipByte(t, tables[0].name, tables[0].size/3)
+	j = open(t, dir)
+	if _, _, err := j.DropPublished(1 << 40); err != nil {
+		t.Errorf("DropPublished: %v", err)
+	}
+	later := time.Now().Add(time.Hour)
+	if _, err := j.Trim(later, later); err != nil {
+		t.Errorf("Trim: %v", err)
+	}
+	if _, err := j.Reopen(1, func(Item) {}); err != nil {
+		t.Errorf("Reopen: %v", err)
+	}
+	_ = os.Remove
+}
+
+// More than a million ids are kept that are older than the last record that was trimmed (a subject that
+// has been held for longer than the retention, while others flowed): the filter that is learned has no
+// room for them, so each commit learns it anew, from the whole store.
+func TestFilterIsLearnedOnce(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	const n = 1_100_000
+	b := j.db.NewBatch()
+	for i := 1; i <= n; i++ {
+		v := value{appended: time.Now(), seq: uint64(i)}
+		if err := b.Set(seenKey(fmt.Sprintf("persat:msg_%d", i)), v.append(nil), nil); err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() > 1<<20 {
+			if err := j.db.Apply(b, pebble.NoSync); err != nil {
+				t.Fatal(err)
+			}
+			b.Reset()
+		}
+	}
+	number := binary.BigEndian.AppendUint64(nil, n)
+	if err := errors.Join(b.Set(metaKey("trimmed"), number, nil), b.Set(metaKey("next"), number, nil), j.db.Apply(b, pebble.Sync)); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	j = open(t, dir)
+	filter := func() *bloom.BloomFilter {
+		for {
+			j.known.mu.Lock()
+			f, learning := j.known.filter, j.known.next != nil
+			j.known.mu.Unlock()
+			if f != nil && !learning {
+				return f
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	filters := make(map[*bloom.BloomFilter]bool)
+	for i := range 10 {
+		filters[filter()] = true
+		appendOne(t, j, record(10_000_000+i))
+		time.Sleep(20 * time.Millisecond)
+	}
+	if len(filters) > 2 {
+		t.Errorf("10 appends, and the filter was learned %d times", len(filters))
+	}
+}
