@@ -245,7 +245,7 @@ func (p *program) showRepair(r journal.Report, to string) error {
 	for _, note := range r.Notes {
 		fmt.Fprintln(p.stdout, note)
 	}
-	fmt.Fprintf(p.stdout, "saved into %s: %d pending, %d published, %d dead\n", to, r.Pending, r.Published, r.Dead)
+	fmt.Fprintf(p.stdout, "saved into %s: %d pending, %d published or discarded, %d dead\n", to, r.Pending, r.Published, r.Dead)
 	for _, item := range r.Damaged {
 		what := item.Key
 		if record, err := bridge.RecordOf(journal.Entry{Item: item}); err == nil {

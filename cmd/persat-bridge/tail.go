@@ -136,14 +136,20 @@ func dialConfigured(ctx context.Context, cfg *config.Config, name string, more .
 }
 
 // keepConnected makes a connection come back by itself, other than the bridge's
-// own: a reader has nothing to look at before it goes on.
-func keepConnected(o *nats.Options) error {
+// own: a reader has nothing to look at before it goes on. It says when it is away.
+func (p *program) keepConnected(o *nats.Options) error {
 	o.AllowReconnect, o.MaxReconnect, o.ReconnectWait = true, -1, 500*time.Millisecond
+	o.DisconnectedErrCB = func(_ *nats.Conn, err error) {
+		if err != nil { // nil when it was us
+			fmt.Fprintln(p.stderr, "NATS is away; waiting for it")
+		}
+	}
+	o.ReconnectedCB = func(*nats.Conn) { fmt.Fprintln(p.stderr, "NATS is back") }
 	return nil
 }
 
 func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c jetstream.OrderedConsumerConfig) error {
-	js, hangUp, err := dialConfigured(ctx, cfg, "persat-bridge tail", keepConnected)
+	js, hangUp, err := dialConfigured(ctx, cfg, "persat-bridge tail", p.keepConnected)
 	if err != nil {
 		return err
 	}

@@ -259,6 +259,9 @@ func TestTailFollows(t *testing.T) {
 	n.kill()
 	n.start()
 	follow()
+	if said := g.said(); !strings.Contains(said, "NATS is away; waiting for it\nNATS is back\n") {
+		t.Errorf("of the restart it said %q", said)
+	}
 	g.stop()
 	if all := strings.Join(g.lines(), "\n"); strings.Contains(all, "before") {
 		t.Errorf("it did not begin now:\n%s", all)
