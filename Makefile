@@ -1,7 +1,7 @@
 # make demo        the whole way of every event, on this machine alone
 # make test        all tests, with the race detector: what CI runs
 # make check       the tests and everything else that CI checks
-# make bench       how fast it is beside the least that can be and what others do (an hour)
+# make bench       how fast it is beside the least that can be and what others do (a quarter of an hour)
 # make soak        the oracles in full (half an hour), the seed printed
 # make compose-test  docker-compose.yml in the Docker engine of this machine
 # make tools       what some tests need and Debian has: chromium, promtool, strace

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	charts "github.com/go-analyze/charts/chartdraw"
 )
@@ -79,14 +80,28 @@ func draw(file, title, xName, yName string, lines []charts.Series) error {
 			}
 		}
 	}
+	across := 0.0
+	for _, l := range lines {
+		across = max(across, slices.Max(l.(charts.ContinuousSeries).XValues))
+	}
+	step := math.Pow(10, math.Floor(math.Log10(across)))
+	if across < 3*step {
+		step /= 5
+	}
+	var along []charts.Tick
+	for x := 0.0; x < across+step; x += step {
+		along = append(along, charts.Tick{Value: x, Label: count(x)})
+	}
 	c := charts.Chart{
 		Title: title, TitleStyle: charts.Style{FontStyle: charts.FontStyle{FontSize: 11}}, Width: 900, Height: 480,
-		Background: charts.Style{Padding: charts.Box{Top: 50, Left: 20, Right: 20, Bottom: 20, IsSet: true}},
-		XAxis:      charts.XAxis{Name: xName, ValueFormatter: func(v any) string { return count(v.(float64)) }},
+		Background: charts.Style{Padding: charts.Box{Top: 50, Left: 150, Right: 20, Bottom: 20, IsSet: true}},
+		XAxis:      charts.XAxis{Name: xName, Ticks: along, Range: &charts.ContinuousRange{Max: along[len(along)-1].Value}},
 		YAxis:      charts.YAxis{Name: yName, Ticks: ticks, Range: &charts.ContinuousRange{Min: ticks[0].Value, Max: ticks[len(ticks)-1].Value}},
-		Series:     lines,
+		// There is no second one; shown, it would have a zero.
+		YAxisSecondary: charts.YAxis{Style: charts.Style{Hidden: true}},
+		Series:         lines,
 	}
-	c.Elements = []charts.Renderable{charts.Legend(&c)}
+	c.Elements = []charts.Renderable{charts.LegendLeft(&c)}
 	f, err := os.Create(file)
 	if err != nil {
 		return err
