@@ -55,9 +55,8 @@
 //
 // A publisher says of each failed attempt what kind of failure it was (Class),
 // and Run does one thing for each kind. What an operator can repair without
-// touching the event waits, for ever if need be; a dead letter is
-// what was refused for itself (its size, its headers), or failed max_attempts times for
-// no known reason. An outage of any length makes none.
+// touching the event waits, for ever if need be; a dead letter is what was refused for
+// itself (its size, its headers), or failed max_attempts times for no known reason. An outage of any length makes none.
 //
 // A failure of the kind Held closes a gate in front of the event's subject, not
 // only in front of its entity. All that makes an event "held" (no stream, a

@@ -58,7 +58,7 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 	ctx, cancel := whileOpen(ctx, s)
 	defer cancel()
 	wait := b.o.Backoff.newBackOff()
-	there := new(lookedUp)
+	there := new(present)
 	for begin, said := time.Now(), false; ; {
 		f, err := b.examine(ctx, s, there)
 		if err == nil {
@@ -89,36 +89,36 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 	}
 }
 
-// lookedUp are the places that have been found in the stream in the looks before, so that
+// present are the places that have been found in the stream in the looks before, so that
 // an answer that came too late, over a slow link, costs only itself.
-type lookedUp struct {
+type present struct {
 	mu     sync.Mutex
 	last   uint64 // of the stream, then
 	places map[journal.Placed]bool
 }
 
 // begin forgets everything when the stream has gone back meanwhile.
-func (l *lookedUp) begin(state StreamState) {
+func (l *present) begin(state StreamState) {
 	if l.places == nil || state.LastSequence < l.last {
 		l.places = make(map[journal.Placed]bool)
 	}
 	l.last = state.LastSequence
 }
 
-func (l *lookedUp) has(p journal.Placed) bool {
+func (l *present) has(p journal.Placed) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.places[p]
 }
 
-func (l *lookedUp) found(p journal.Placed) {
+func (l *present) found(p journal.Placed) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.places[p] = true
 }
 
 // examine is one look.
-func (b *Bridge) examine(ctx context.Context, s Session, there *lookedUp) (finding, error) {
+func (b *Bridge) examine(ctx context.Context, s Session, there *present) (finding, error) {
 	var f finding
 	state, err := s.Stream(ctx)
 	if errors.Is(err, ErrNoStream) {
@@ -162,7 +162,7 @@ func (b *Bridge) examine(ctx context.Context, s Session, there *lookedUp) (findi
 }
 
 // lowestLost is the lowest of the places that the stream has lost; 0 when it has all.
-func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.Placed, there *lookedUp) (uint64, error) {
+func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.Placed, there *present) (uint64, error) {
 	var group errgroup.Group // one that fails does not end the others
 	group.SetLimit(8)
 	var mu sync.Mutex

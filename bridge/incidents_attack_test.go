@@ -58,6 +58,28 @@ func TestNotedLossWithoutPlaces(t *testing.T) {
 	}
 }
 
+// goesBackInASilence has the server that has the stream start again without its last
+// events, and a new one accepted after that.
+func goesBackInASilence(t *testing.T, m *memory, r *rig) {
+	t.Helper()
+	time.Sleep(1500 * time.Millisecond)
+	m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
+	r.accept(delivery("new", "1"), bridge.Accepted)
+	r.drained()
+	time.Sleep(200 * time.Millisecond)
+	r.drained()
+	m.holdsOldBeforeNew(t)
+}
+
+// holdsOldBeforeNew looks for a4 before new, which was accepted after it for the same entity.
+func (m *memory) holdsOldBeforeNew(t *testing.T) {
+	t.Helper()
+	ids := m.stored()
+	if old, new := index(ids, "persat:a4"), index(ids, "persat:new"); old < 0 || old > new {
+		t.Errorf("the stream has %v: new stands before a4 of the same entity, which was accepted before it", ids)
+	}
+}
+
 // A rollback behind a living connection, with a replay at the end of the stream: the watch looks
 // up a place that is no record's, and finds all well.
 func TestRollbackAfterAReplay(t *testing.T) {
@@ -71,16 +93,7 @@ func TestRollbackAfterAReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
-	time.Sleep(1500 * time.Millisecond) // a silence, in which the server that has the stream starts again
-	m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
-	r.accept(delivery("new", "1"), bridge.Accepted)
-	r.drained()
-	time.Sleep(200 * time.Millisecond)
-	r.drained()
-	ids := m.stored()
-	if old, new := index(ids, "persat:a4"), index(ids, "persat:new"); old < 0 || old > new {
-		t.Errorf("the stream has %v: new stands before a4 of the same entity, which was accepted before it", ids)
-	}
+	goesBackInASilence(t, m, r)
 }
 
 // What is pending when a replay begins is published, and then published once more by the replay,
@@ -198,10 +211,7 @@ func TestLookBesideHoldsBack(t *testing.T) {
 	r.drained()
 	time.Sleep(300 * time.Millisecond)
 	r.drained()
-	ids := m.stored()
-	if old, new := index(ids, "persat:a4"), index(ids, "persat:new"); old < 0 || old > new {
-		t.Errorf("the stream has %v: new stands before a4 of the same entity, which was accepted before it", ids)
-	}
+	m.holdsOldBeforeNew(t)
 }
 
 // CountReplay counts those that "still have their bodies".
@@ -286,16 +296,7 @@ func TestWatchInTheFirstSession(t *testing.T) {
 		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
 	}
 	r.drained()
-	time.Sleep(1500 * time.Millisecond) // a silence, in which the server that has the stream starts again
-	m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
-	r.accept(delivery("new", "1"), bridge.Accepted)
-	r.drained()
-	time.Sleep(200 * time.Millisecond)
-	r.drained()
-	ids := m.stored()
-	if old, new := index(ids, "persat:a4"), index(ids, "persat:new"); old < 0 || old > new {
-		t.Errorf("the stream has %v: new stands before a4 of the same entity, which was accepted before it", ids)
-	}
+	goesBackInASilence(t, m, r)
 }
 
 // One flipped byte among the keys of published records: every look at the stream fails on it, and nothing

@@ -79,12 +79,17 @@ func (l *lanes) join(t *task) bool {
 	return t.blocked == 0
 }
 
-// leave takes t, which stands first, out of its lanes, and returns the tasks
-// that may go now.
+// leave takes t out of its lanes, and returns the tasks that may go now. Mostly t stands
+// first in all of them.
 func (l *lanes) leave(t *task) []*task {
 	var free []*task
 	for _, k := range t.lane {
 		line := l.lines[k]
+		i := slices.Index(line, t)
+		if i > 0 {
+			l.lines[k] = slices.Delete(line, i, i+1)
+			continue
+		}
 		line[0] = nil
 		line = line[1:]
 		if len(line) == 0 {
@@ -95,27 +100,6 @@ func (l *lanes) leave(t *task) []*task {
 		next := line[0]
 		if next.blocked--; next.blocked == 0 {
 			free = append(free, next)
-		}
-	}
-	return free
-}
-
-// drop takes a task that waits out of its lanes, and returns the tasks that may go now.
-func (l *lanes) drop(t *task) []*task {
-	var free []*task
-	for _, k := range t.lane {
-		line := l.lines[k]
-		i := slices.Index(line, t)
-		line = slices.Delete(line, i, i+1)
-		if len(line) == 0 {
-			delete(l.lines, k)
-			continue
-		}
-		l.lines[k] = line
-		if i == 0 {
-			if line[0].blocked--; line[0].blocked == 0 {
-				free = append(free, line[0])
-			}
 		}
 	}
 	return free

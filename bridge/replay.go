@@ -186,13 +186,10 @@ func (r *runner) dropReplay() {
 		}
 		return kept
 	}
+	// First what stands behind others: what may go by that is among the rest.
 	for _, t := range r.replaying() {
 		if t.blocked > 0 {
-			for _, next := range r.lanes.drop(t) {
-				r.offer(next)
-			}
-			r.laneKeys -= len(t.lane)
-			r.leaveGate(t)
+			r.finish(t)
 			r.replayed(result{t: t, failure: errCancelled})
 		}
 	}

@@ -201,10 +201,6 @@ func (r *runner) finish(t *task) {
 	for _, next := range r.lanes.leave(t) {
 		r.offer(next)
 	}
-	r.leaveGate(t)
-}
-
-func (r *runner) leaveGate(t *task) {
 	g := t.gate
 	if g.tasks--; g.tasks == 0 {
 		if g.closed {

@@ -54,9 +54,15 @@ func ContextWithTraceparent(ctx context.Context, traceparent string) context.Con
 	return trace.ContextWithRemoteSpanContext(ctx, sc)
 }
 
+// unsampled says that ctx is in a trace that is not sampled.
+func unsampled(ctx context.Context) bool {
+	parent := trace.SpanContextFromContext(ctx)
+	return parent.IsValid() && !parent.IsSampled()
+}
+
 // traceJournal begins the span of making an event durable.
 func (b *Bridge) traceJournal(ctx context.Context) trace.Span {
-	if receive := trace.SpanContextFromContext(ctx); b.o.Tracer == nil || receive.IsValid() && !receive.IsSampled() {
+	if b.o.Tracer == nil || unsampled(ctx) {
 		return noSpan
 	}
 	_, span := b.o.Tracer.Start(ctx, "journal")
@@ -70,7 +76,7 @@ func (b *Bridge) tracePublish(e *Event) trace.Span {
 		return noSpan
 	}
 	ctx := ContextWithTraceparent(context.Background(), e.Traceparent)
-	if receive := trace.SpanContextFromContext(ctx); receive.IsValid() && !receive.IsSampled() {
+	if unsampled(ctx) {
 		return noSpan
 	}
 	_, span := b.o.Tracer.Start(ctx, "publish", producer)

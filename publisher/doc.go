@@ -7,8 +7,8 @@
 // when JetStream has acknowledged the message for the configured stream, or says that it
 // has it already and the stored message, where it may be read, has the same bytes. It
 // never retries: that is the caller's, in one place. It forwards nothing of a stranger's
-// request but the body, the delivery id and a well-formed traceparent; a header such as Nats-Rollup in a message can empty a stream, so
-// the headers are only our own (message.go).
+// request but the body, the delivery id and a well-formed traceparent; a header such as
+// Nats-Rollup in a message can empty a stream, so the headers are only our own (message.go).
 //
 // # One connection is one session
 //

@@ -33,8 +33,8 @@
 // The t keys are how healing finds, in the order of the stream, what the stream
 // should have. They speak of one stream; when that is made anew they are dropped.
 //
-// Every value under q, p, d and s begins with a version byte and a checksum. A journal of a later format is refused
-// with a clear error rather than read wrongly; testdata/golden holds a journal of
+// Every value under q, p, d and s begins with a version byte and a checksum. A journal
+// of a later format is refused with a clear error rather than read wrongly; testdata/golden holds a journal of
 // each format that ever was, and a test opens them all.
 //
 // # Why Pebble

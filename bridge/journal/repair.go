@@ -205,7 +205,7 @@ func (j *Journal) applySifted(data []byte) (saved int, err error) {
 		}
 		err = b.Set(seqKey(p.key[0], seq), p.value, nil)
 		if p.key[0] == prefixPublished && v.streamSeq != 0 {
-			err = errors.Join(err, b.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil))
+			err = errors.Join(err, setSeq(b, prefixStream, v.streamSeq, binary.BigEndian.AppendUint64(nil, seq)))
 		}
 		if hasBody {
 			saved++
@@ -378,9 +378,10 @@ func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, repo
 		}
 		if prefix == prefixPublished && v.streamSeq != 0 {
 			// A place in a stream that is no more has been forgotten, and stays so.
+			here := binary.BigEndian.AppendUint64(nil, seq)
 			place, err := old.get(seqKey(prefixStream, v.streamSeq))
-			if err == nil && bytes.Equal(place, binary.BigEndian.AppendUint64(nil, seq)) || err != nil && !errors.Is(err, ErrNotFound) {
-				if err := batch.Set(seqKey(prefixStream, v.streamSeq), binary.BigEndian.AppendUint64(nil, seq), nil); err != nil {
+			if err == nil && bytes.Equal(place, here) || err != nil && !errors.Is(err, ErrNotFound) {
+				if err := setSeq(batch, prefixStream, v.streamSeq, here); err != nil {
 					return err
 				}
 			}

@@ -97,7 +97,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimm
 			if e.v.at.After(bodies) {
 				continue
 			}
-			has, err := j.hasBody(e.seq)
+			has, err := j.HasBody(e.seq)
 			if err != nil {
 				return err
 			}

@@ -164,7 +164,7 @@ func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, 
 	if err != nil {
 		return true, err
 	}
-	if has, err := j.hasBody(p.Seq); err != nil || !has {
+	if has, err := j.HasBody(p.Seq); err != nil || !has {
 		return err != nil, err
 	}
 	v := published.value()
@@ -192,9 +192,7 @@ func (j *Journal) NoteLost(streamSeq uint64) error {
 func (j *Journal) Lost() (uint64, error) { return j.metaNumber("lost") }
 
 // HasBody says whether a record still has its body.
-func (j *Journal) HasBody(seq uint64) (bool, error) { return j.hasBody(seq) }
-
-func (j *Journal) hasBody(seq uint64) (bool, error) {
+func (j *Journal) HasBody(seq uint64) (bool, error) {
 	if err := j.enter(); err != nil {
 		return false, err
 	}

@@ -16,8 +16,8 @@
 //
 // # The answers
 //
-// Every answer to a well-formed request with headers under 32 KiB is JSON, {"status":…,"id":…} or {"error":…}. In the order in
-// which a request meets them:
+// Every answer to a well-formed request with headers under 32 KiB is JSON,
+// {"status":…,"id":…} or {"error":…}. In the order in which a request meets them:
 //
 //	503  draining: before any routing, so that nobody hears 404 from a bridge that stops
 //	404  unknown path or source; a path matches exactly or not at all, nothing redirects

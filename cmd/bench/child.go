@@ -63,18 +63,26 @@ func serveEcho(ctx context.Context, address string, handler echo.HandlerFunc) er
 	return nil
 }
 
+func connect(natsURL string) (jetstream.JetStream, error) {
+	nc, err := nats.Connect(natsURL)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+	}
+	return js, err
+}
+
 // serveHandwritten is the bridge that people write by hand: publish to JetStream
 // in the handler, and answer once it has acknowledged. No signature is checked.
 func serveHandwritten(ctx context.Context, address, natsURL string) error {
-	nc, err := nats.Connect(natsURL)
+	js, err := connect(natsURL)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	if _, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"persat.>"}, Storage: jetstream.FileStorage, Duplicates: 2 * time.Hour}); err != nil {
 		return err
 	}

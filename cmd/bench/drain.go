@@ -90,15 +90,11 @@ func (b *bench) drainBare(ctx context.Context) (float64, error) {
 
 // publishBare is the bare loop. It prints how long it took.
 func publishBare(ctx context.Context, natsURL string, n int) error {
-	nc, err := nats.Connect(natsURL)
+	js, err := connect(natsURL)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"persat.>"}, Duplicates: 2 * time.Hour, AllowDirect: true}); err != nil {
 		return err
 	}
@@ -130,15 +126,11 @@ func publishBare(ctx context.Context, natsURL string, n int) error {
 // checkOrder reads a stream of n events and holds each entity's to the order in which
 // they were posted.
 func checkOrder(ctx context.Context, address string, n int) error {
-	nc, err := nats.Connect("nats://" + address)
+	js, err := connect("nats://" + address)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	consumer, err := js.OrderedConsumer(ctx, "PERSAT", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		return err

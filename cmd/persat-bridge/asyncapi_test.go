@@ -20,7 +20,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
-	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // twoSources is a configuration of two accounts and a cluster with a password.
@@ -314,15 +313,8 @@ func readMessages(t *testing.T, natsURL string) []jetstream.Msg {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	nc, err := publisher.Dial(ctx, publisher.ConnectOptions{URL: natsURL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dialJetStream(ctx, t, natsURL)
+	defer js.Conn().Close()
 	consumer, err := js.OrderedConsumer(ctx, "PERSAT", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)

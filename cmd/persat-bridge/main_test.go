@@ -19,7 +19,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // long runs the oracles in full (make soak) instead of their short form.
@@ -276,6 +279,20 @@ func (b *bridgeProcess) metric(name string) float64 {
 		b.t.Fatalf("no metric %s", name)
 	}
 	return sum
+}
+
+// dialJetStream connects to the NATS of a test; who asks closes the connection.
+func dialJetStream(ctx context.Context, t testing.TB, url string) jetstream.JetStream {
+	t.Helper()
+	nc, err := publisher.Dial(ctx, publisher.ConnectOptions{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // eventually waits for a state that has to come.

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // oracle is a sender that remembers, and a reader that compares. It posts events
@@ -141,19 +139,13 @@ func readStream(t *testing.T, natsURL string) []stored {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	nc, err := publisher.Dial(ctx, publisher.ConnectOptions{URL: natsURL})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dialJetStream(ctx, t, natsURL)
+	defer js.Conn().Close()
 	// A request that meets an election is never answered; it is asked again.
 	var stream jetstream.Stream
 	var consumer jetstream.Consumer
 	eventually(t, "the stream can be read", func() bool {
+		var err error
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		if stream, err = js.Stream(ctx, "PERSAT"); err != nil {

@@ -17,10 +17,8 @@ import (
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
-	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // TestPage is a night of an operator: the status page of a running bridge, in a
@@ -184,15 +182,8 @@ func TestPageToken(t *testing.T) {
 // findInStream looks for a delivery under its id of a replay.
 func findInStream(t *testing.T, url, delivery string) {
 	t.Helper()
-	nc, err := publisher.Dial(t.Context(), publisher.ConnectOptions{URL: url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dialJetStream(t.Context(), t, url)
+	defer js.Conn().Close()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {
 		t.Fatal(err)

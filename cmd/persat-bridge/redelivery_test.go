@@ -17,7 +17,6 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
-	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // tool runs a command of persat-bridge against a bridge, with its configuration.
@@ -178,15 +177,8 @@ func TestHeldSubjectsWaitTheOthersFlow(t *testing.T) {
 // limit bounds the stream, which then refuses what is new.
 func limit(t *testing.T, url string, messages int64) {
 	t.Helper()
-	nc, err := publisher.Dial(t.Context(), publisher.ConnectOptions{URL: url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dialJetStream(t.Context(), t, url)
+	defer js.Conn().Close()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/publisher"
@@ -299,15 +298,8 @@ func TestTailSaysWhatItFollows(t *testing.T) {
 			}
 		}
 	}
-	nc, err := nats.Connect(n.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := dialJetStream(t.Context(), t, n.url)
+	defer js.Conn().Close()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {
 		t.Fatal(err)
