@@ -328,9 +328,11 @@ func (r *runner) endReplay() {
 			r.b.lostForGood(gone)
 		}
 	}
+	log := r.b.o.Log.With(zap.Int("replay", rs.last.Number), zap.Int("events", rs.last.Matched), zap.Int("published", rs.last.Published),
+		zap.Int("skipped", rs.last.Skipped), zap.Duration("after", now.Sub(rs.last.Started).Round(time.Millisecond)))
 	if rs.last.Failed > 0 {
-		r.b.o.Log.Warn("replay ended with failures", zap.Any("replay", *rs.last))
+		log.Warn("replay ended with failures", zap.Int("failed", rs.last.Failed), zap.String("reason", rs.last.Reason))
 		return
 	}
-	r.b.o.Log.Info("replay ended", zap.Any("replay", *rs.last))
+	log.Info("replay ended")
 }

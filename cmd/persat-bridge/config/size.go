@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -20,7 +21,7 @@ const (
 	TiB
 )
 
-// units is in the order String prefers.
+// units is in the order that String prefers of two as short.
 var units = []struct {
 	name string
 	size Size
@@ -49,14 +50,16 @@ func ParseSize(s string) (Size, error) {
 	return Size(n) * factor, nil
 }
 
-// String writes s in the largest unit that takes no fraction.
+// String writes s in the unit that takes no fraction and the fewest digits: 64MB, and
+// not 62500KiB.
 func (s Size) String() string {
+	shortest := ""
 	for _, u := range units[:len(units)-1] {
-		if s != 0 && s%u.size == 0 {
-			return strconv.FormatInt(int64(s/u.size), 10) + u.name
+		if text := strconv.FormatInt(int64(s/u.size), 10) + u.name; s != 0 && s%u.size == 0 && (shortest == "" || len(text) < len(shortest)) {
+			shortest = text
 		}
 	}
-	return strconv.FormatInt(int64(s), 10)
+	return cmp.Or(shortest, strconv.FormatInt(int64(s), 10))
 }
 
 // MarshalText writes s as the file would have it.
