@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bits-and-blooms/bloom/v3"
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // The stream was made anew (SetStream): the places in the one before are forgotten. Repair brings
@@ -268,5 +272,75 @@ func TestFilterIsLearnedOnce(t *testing.T) {
 	}
 	if len(filters) > 2 {
 		t.Errorf("10 appends, and the filter was learned %d times", len(filters))
+	}
+}
+
+// A journal that was copied in part: the store would see no database, make a new one and
+// remove the tables of the old.
+func TestOpenRefusesPartOfAJournal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	for n := range 100 {
+		appendOne(t, j, record(n))
+	}
+	if err := j.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	markers, err := filepath.Glob(filepath.Join(dir, "marker.manifest.*"))
+	if err != nil || len(markers) != 1 {
+		t.Fatal(markers, err)
+	}
+	aside := filepath.Join(t.TempDir(), filepath.Base(markers[0]))
+	if err := os.Rename(markers[0], aside); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("open: got %v, want ErrIncomplete", err)
+	}
+	if _, err := Repair(dir, dir+"-r", nil); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("repair: got %v, want ErrIncomplete", err)
+	}
+	if err := os.Rename(aside, markers[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(pending(t, open(t, dir))); got != 100 {
+		t.Errorf("with the whole directory again: got %d pending, want 100", got)
+	}
+}
+
+func TestRepairOfNoJournal(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Repair(dir, dir+"-r", nil); err == nil {
+		t.Errorf("got %+v and no error", report)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err == nil {
+		t.Error("it left a LOCK in a directory that is none of ours")
+	}
+	if _, err := Open(Options{Dir: dir, ReadOnly: true}); err == nil || !strings.Contains(err.Error(), "there is none") {
+		t.Errorf("read-only: got %v", err)
+	}
+}
+
+// The disk fails at the last sync, that of Close.
+func TestCloseOverAFailingSync(t *testing.T) {
+	var broken atomic.Bool
+	faulty := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
+			return errorfs.ErrInjected
+		}
+		return nil
+	}))
+	j, err := Open(Options{Dir: "journal", fs: faulty})
+	if err != nil {
+		t.Fatal(err)
+	}
+	markPublished(t, j, appendOne(t, j, record(1)).Seq)
+	broken.Store(true)
+	if err := j.Close(); !errors.Is(err, ErrFailed) {
+		t.Errorf("got %v, want ErrFailed", err)
 	}
 }

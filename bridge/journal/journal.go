@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -162,6 +163,9 @@ func Open(o Options) (*Journal, error) {
 			return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 		}
 	}
+	if err := incomplete(o.fs, o.Dir); err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
+	}
 	j.cache = pebble.NewCache(16 << 20)
 	db, err := pebble.Open(o.Dir, j.pebbleOptions())
 	if err != nil {
@@ -179,6 +183,33 @@ func Open(o Options) (*Journal, error) {
 	j.background.Go(j.learnKnown)
 	go j.commitLoop()
 	return j, nil
+}
+
+// ErrIncomplete says that a directory has some files of a journal, but not the one that
+// all begins with.
+var ErrIncomplete = errors.New("files of a journal are there, but not the one that names its manifest: copy or restore the whole directory")
+
+// incomplete is ErrIncomplete of a directory that was copied or restored in part. The
+// store would see no database there, make a new one, and remove the files of the old.
+func incomplete(fs vfs.FS, dir string) error {
+	found, err := pebble.Peek(dir, fs)
+	if err != nil || found.Exists {
+		return nil // what is wrong with it, Open says better
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil
+	}
+	if slices.ContainsFunc(names, ofJournal) {
+		return ErrIncomplete
+	}
+	return nil
+}
+
+// ofJournal says whether a file of this name has records of a journal. A manifest alone
+// has none: that may be a start that was cut short.
+func ofJournal(name string) bool {
+	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".log")
 }
 
 // makeDirs makes a directory and those above it that are missing, each with its name on
@@ -265,6 +296,8 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, ErrLocked)
 	case pebble.IsCorruptionError(err):
 		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
+	case errors.Is(err, pebble.ErrDBDoesNotExist):
+		return fmt.Errorf("open journal %s: there is none", dir)
 	}
 	return fmt.Errorf("open journal %s: %w", dir, err)
 }
@@ -475,12 +508,17 @@ func (j *Journal) Close() error {
 		select {
 		case <-j.stopped:
 		case <-j.failed:
-			err = j.failure
+		}
+		if err = j.Err(); err != nil {
 			return
 		}
 		j.background.Wait()
 		if !j.o.ReadOnly {
 			err = j.Sync()
+		}
+		if failed := j.Err(); failed != nil { // what has failed in the store does not come back from it
+			err = failed
+			return
 		}
 		err = errors.Join(err, j.closeStore())
 	})

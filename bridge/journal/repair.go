@@ -44,8 +44,10 @@ func (r Range) String() string {
 }
 
 // Repair reads the journal in from, which no process may have open, and writes
-// all that is whole into a new one in to, which must not exist. from is not
-// changed. In steps:
+// all that is whole into a new one in to, which must not exist. In from nothing is
+// changed but its lock. A directory that has no journal is an error, also one that lacks
+// the file that all begins with (ErrIncomplete): what is in its tables cannot be told from
+// what was dropped. In steps:
 //
 //  1. The files of from are copied beside to, without the logs, and opened: that
 //     is the journal as it was when its tables were written.
@@ -61,9 +63,12 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 		return report, fmt.Errorf("repair into %s: it exists already: name a new directory", to)
 	}
+	if err := isJournal(from); err != nil {
+		return report, fmt.Errorf("repair %s: %w", from, err)
+	}
 	lock, err := pebble.LockDirectory(from, vfs.Default)
 	if err != nil {
-		return report, fmt.Errorf("repair %s: %w: stop the bridge first (%w)", from, ErrLocked, err)
+		return report, openError(from, err)
 	}
 	defer lock.Close()
 	work := to + ".work"
@@ -91,6 +96,21 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	}
 	err = w.copyInto(to, &report)
 	return report, errors.Join(err, w.closeStore())
+}
+
+// isJournal is nil when there is a journal in dir, in whatever state.
+func isJournal(dir string) error {
+	if err := incomplete(vfs.Default, dir); err != nil {
+		return err
+	}
+	names, err := vfs.Default.List(dir)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(names, ofJournal) {
+		return errors.New("there is no journal in it: name the directory of one (journal.dir)")
+	}
+	return nil
 }
 
 // copyTables copies all files but the logs and the lock, and returns the names
