@@ -119,6 +119,9 @@ func (b *Bridge) awaitStream(ctx context.Context, seq uint64) error {
 	case err != nil:
 		return err
 	case state == journal.Dead:
+		if d, err := b.journal.Dead(seq); err == nil && d.Attempts == 0 {
+			return nil // quarantined at the door, and answered 2xx: it never waited for the stream
+		}
 		return ErrNotAcknowledged
 	}
 	timeout := time.NewTimer(b.o.AckTimeout)

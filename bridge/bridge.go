@@ -29,7 +29,9 @@ type Options struct {
 	// MaxInFlight is how many events may be on their way to JetStream at the
 	// same time. Default 256.
 	MaxInFlight int
-	// AckTimeout is how long one attempt waits for JetStream. Default 5 s.
+	// AckTimeout is how long Accept waits for JetStream's acknowledgement when
+	// WaitForStream is set. The Publisher bounds its attempts by itself; give it the
+	// same. Default 5 s.
 	AckTimeout time.Duration
 	// Backoff is how attempts, probes and connects spread out. Default from
 	// 100 ms to 30 s, doubling, half of it jitter.
@@ -45,9 +47,6 @@ type Options struct {
 	// MaxBytes is the size of the journal on disk at which Accept stops
 	// taking events; 0 is no limit.
 	MaxBytes int64
-	// Dir is where the journal lies: the disk whose free space is watched.
-	// Empty watches none.
-	Dir string
 
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
@@ -120,7 +119,7 @@ func New(o Options) (*Bridge, error) {
 		o:        o,
 		journal:  o.Journal,
 		backlog:  newBacklog(o.Sources),
-		space:    newSpace(o.Journal, o.Dir, o.MaxBytes),
+		space:    newSpace(o.Journal, o.MaxBytes),
 		waiters:  newWaiters(),
 		wake:     make(chan struct{}, 1),
 		commands: make(chan func(*runner)),
@@ -163,8 +162,8 @@ func (b *Bridge) count() error {
 }
 
 // Run publishes what is pending until ctx ends; then it lets what is in flight
-// end, for AckTimeout at most, and returns nil. It returns an error only when
-// the journal has failed, after which the process has to end.
+// end, as long as the Publisher's timeout allows, and returns nil. An error means that
+// the journal cannot be written, or not be read; the process has to end.
 func (b *Bridge) Run(ctx context.Context) error {
 	if !b.running.CompareAndSwap(false, true) {
 		return errors.New("bridge: Run called twice")

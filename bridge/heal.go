@@ -253,8 +253,12 @@ func (r *runner) heal(f finding) error {
 		}
 		return b.journal.SetStream(f.identity)
 	}
-	if known, err := b.journal.Stream(); err != nil || known == "" && f.identity != "" {
-		if err = errors.Join(err, b.journal.NoteStream(f.identity)); err != nil {
+	known, err := b.journal.Stream()
+	if err != nil {
+		return err
+	}
+	if known == "" && f.identity != "" {
+		if err := b.journal.NoteStream(f.identity); err != nil {
 			return err
 		}
 	}
@@ -289,8 +293,8 @@ func (r *runner) heal(f finding) error {
 
 // lostForGood tells of events that the stream has lost and the journal cannot send again.
 func (b *Bridge) lostForGood(n int) {
-	b.gone.Add(int64(n))
-	b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", n))
+	total := b.gone.Add(int64(n))
+	b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", total))
 	b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again", zap.Int("events", n))
 }
 

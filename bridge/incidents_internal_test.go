@@ -32,7 +32,7 @@ func TestRefusedBodyTakesNoRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	s := newSpace(j, "", int64(j.DiskBytes())+4<<20)
+	s := newSpace(j, int64(j.DiskBytes())+4<<20)
 	if err := s.admit(3 << 20); err == nil {
 		t.Fatal("the large one was let in")
 	}

@@ -5,7 +5,6 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"go.uber.org/zap"
 
@@ -29,7 +28,6 @@ const (
 // space watches what the journal takes and what its disk has left.
 type space struct {
 	journal  *journal.Journal
-	dir      string
 	maxBytes int64
 
 	// room is what may still be taken until the next look, in bytes.
@@ -40,8 +38,8 @@ type space struct {
 	told bool  // the log knows of full
 }
 
-func newSpace(j *journal.Journal, dir string, maxBytes int64) *space {
-	s := &space{journal: j, dir: dir, maxBytes: maxBytes}
+func newSpace(j *journal.Journal, maxBytes int64) *space {
+	s := &space{journal: j, maxBytes: maxBytes}
 	s.measure()
 	return s
 }
@@ -111,8 +109,9 @@ func (s *space) measure() {
 	if s.maxBytes > 0 {
 		room = s.maxBytes - used
 	}
-	free, total, known := s.disk()
+	free, total, unknown := s.journal.Disk()
 	spare := free - int64(minFreeShare*float64(total))
+	known := unknown == nil // not to know is no reason to refuse
 	if known {
 		room = min(room, spare)
 	}
@@ -123,7 +122,7 @@ func (s *space) measure() {
 	case s.maxBytes > 0 && used >= s.maxBytes:
 		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
 	case known && spare < 0:
-		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %.0f %% are kept: make room", ErrFull, free, total, s.dir, minFreeShare*100)
+		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %.0f %% are kept: make room", ErrFull, free, total, s.journal.Dir(), minFreeShare*100)
 	case s.full != nil && (s.maxBytes > 0 && s.maxBytes-used < s.enough() || known && spare < int64(reopenFreeShare*float64(total))):
 		// Not yet: it would be full again at once.
 	default:
@@ -137,18 +136,8 @@ func (s *space) wanted() int64 {
 	if s.maxBytes > 0 {
 		want = int64(s.journal.DiskBytes()) - int64(roomShare*float64(s.maxBytes))
 	}
-	if free, total, ok := s.disk(); ok {
+	if free, total, err := s.journal.Disk(); err == nil {
 		want = max(want, int64(roomFreeShare*float64(total))-free)
 	}
 	return want
-}
-
-// disk is what the journal's disk has free, and in all. Not to know that is no
-// reason to refuse.
-func (s *space) disk() (free, total int64, ok bool) {
-	var disk syscall.Statfs_t
-	if s.dir == "" || syscall.Statfs(s.dir, &disk) != nil {
-		return 0, 0, false
-	}
-	return int64(disk.Bavail) * disk.Bsize, int64(disk.Blocks) * disk.Bsize, true
 }

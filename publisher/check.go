@@ -86,7 +86,7 @@ func (c *check) server() {
 	if name := c.nc.ConnectedClusterName(); name != "" {
 		cluster = ", cluster " + name
 	}
-	c.say(OK, "connected to %s: server %s, version %s%s", c.p.o.Connect.where(), c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion(), cluster)
+	c.say(OK, "connected to %s: server %s, version %s%s", c.where(), c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion(), cluster)
 	c.fits("the server's max_payload", "max_payload: %d on the servers", c.nc.MaxPayload())
 }
 

@@ -90,12 +90,20 @@ func (s *session) Stream(ctx context.Context) (bridge.StreamState, error) {
 	}, nil
 }
 
+// where names the server of this session.
+func (s *session) where() string {
+	if s.p.o.Connect.Embedded != nil {
+		return s.p.o.Connect.where()
+	}
+	return s.nc.ConnectedUrlRedacted()
+}
+
 func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {
 	c := info.Config
 	described := bridge.StreamInfo{
 		Server:          s.nc.ConnectedServerName(),
 		ServerVersion:   s.nc.ConnectedServerVersion(),
-		Address:         s.p.o.Connect.where(),
+		Address:         s.where(),
 		Name:            c.Name,
 		Created:         info.Created,
 		Subjects:        c.Subjects,
@@ -112,7 +120,7 @@ func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {
 		FirstSequence:   info.State.FirstSeq,
 		LastSequence:    info.State.LastSeq,
 		Consumers:       info.State.Consumers,
-		Differences:     s.p.o.Differences(c),
+		Differences:     s.p.o.differences(c),
 	}
 	if info.Cluster != nil {
 		described.Cluster, described.Leader = info.Cluster.Name, info.Cluster.Leader
@@ -219,7 +227,7 @@ func (s *session) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if m := violation.FindStringSubmatch(err.Error()); m != nil {
 		subject := m[2]
 		if strings.EqualFold(m[1], "subscription") {
-			subject = inbox // the only thing that a session subscribes to
+			subject = s.inbox() // the only thing that a session subscribes to
 		}
 		s.mu.Lock()
 		s.denied[subject] = time.Now()
@@ -229,14 +237,17 @@ func (s *session) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	s.p.o.Log.Warn("NATS reports", zap.Error(err))
 }
 
+// inbox is where the answers to this session come in.
+func (s *session) inbox() string { return s.nc.Opts.InboxPrefix }
+
 // lacking says which permission was missing when a request to subject got no
 // answer; "" when none was.
 func (s *session) lacking(subject string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.denied[inbox].IsZero(): // subscribed to once in a session
-		return "subscribe to " + inbox + ".>"
+	case !s.denied[s.inbox()].IsZero(): // subscribed to once in a session
+		return "subscribe to " + s.inbox() + ".>"
 	case time.Since(s.denied[subject]) < time.Minute:
 		return "publish to " + subject
 	}

@@ -63,15 +63,17 @@ func (s *session) look(ctx context.Context) {
 		s.nc.Close()
 		return
 	}
-	if err != nil && ctx.Err() != context.Canceled {
-		s.p.report(fmt.Sprintf("stream %s: %v", s.p.o.Stream.Name, err))
-		return
+	switch {
+	case err == nil:
+		s.p.report("the stream is not as configured; it is left as it is", strings.Join(s.p.o.differences(config), "; "))
+	case !errors.Is(ctx.Err(), context.Canceled):
+		s.p.report("the stream cannot be looked at or made", err.Error())
 	}
-	s.p.report(strings.Join(s.p.o.Differences(config), "; "))
 }
 
-// ensure returns the stream's configuration, and when it was created. It creates a missing stream, adds
-// missing subjects, and changes nothing else, for the rest is its operator's.
+// ensure returns the stream's configuration, and when it was created. It creates a
+// missing stream, adds missing subjects, and changes nothing else, for the rest is its
+// operator's.
 func (s *session) ensure(ctx context.Context) (config jetstream.StreamConfig, created time.Time, err error) {
 	o := s.p.o.Stream
 	stream, err := s.js.Stream(ctx, o.Name)
@@ -132,9 +134,9 @@ func (o *Options) streamConfig() jetstream.StreamConfig {
 	}
 }
 
-// Differences says in what a stream is not as configured, and what that
+// differences says in what a stream is not as configured, and what that
 // means. It is for people: nothing is changed by it.
-func (o *Options) Differences(have jetstream.StreamConfig) []string {
+func (o *Options) differences(have jetstream.StreamConfig) []string {
 	want := o.streamConfig()
 	var found []string
 	differ := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
@@ -169,7 +171,7 @@ func (o *Options) Differences(have jetstream.StreamConfig) []string {
 }
 
 // report logs what is wrong with the stream when it has not said so before.
-func (p *JetStream) report(problems string) {
+func (p *JetStream) report(what, problems string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if problems == p.reported {
@@ -177,6 +179,6 @@ func (p *JetStream) report(problems string) {
 	}
 	p.reported = problems
 	if problems != "" {
-		p.o.Log.Warn("the stream is not as configured; it is left as it is", zap.String("stream", p.o.Stream.Name), zap.String("problems", problems))
+		p.o.Log.Warn(what, zap.String("stream", p.o.Stream.Name), zap.String("problems", problems))
 	}
 }

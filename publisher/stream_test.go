@@ -42,7 +42,7 @@ func TestStreamIsMade(t *testing.T) {
 	if got.Duplicates != 2*time.Hour || got.MaxAge != 24*time.Hour || got.MaxBytes != 1<<20 {
 		t.Errorf("got duplicates %v, max_age %v, max_bytes %d", got.Duplicates, got.MaxAge, got.MaxBytes)
 	}
-	if different := o.Differences(got); len(different) > 0 {
+	if different := o.differences(got); len(different) > 0 {
 		t.Errorf("what it made is not what it wants: %q", different)
 	}
 }

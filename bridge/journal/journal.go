@@ -438,6 +438,16 @@ func (j *Journal) DiskBytes() uint64 {
 	return j.db.Metrics().DiskSpaceUsage()
 }
 
+// Dir is where the journal lies.
+func (j *Journal) Dir() string { return j.o.Dir }
+
+// Disk is what the disk under the journal has free for this process, and in all, in
+// bytes; an error when it does not say.
+func (j *Journal) Disk() (free, total int64, err error) {
+	usage, err := j.o.fs.GetDiskUsage(j.o.Dir)
+	return int64(usage.AvailBytes), int64(usage.TotalBytes), err
+}
+
 // enter keeps the store open until leave; it is ErrClosed when it is too late.
 func (j *Journal) enter() error {
 	j.users.Add(1)

@@ -97,7 +97,7 @@ func (b *bench) sources(ctx context.Context) error {
 		if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
 			return err
 		}
-		c, err := b.startBridge(fmt.Sprint(n), "", nowhere, "CONFIG="+file)
+		c, err := b.startBridgeOf(file, fmt.Sprint(n), "", nowhere)
 		if err != nil {
 			return err
 		}

@@ -46,14 +46,13 @@ func (r *report) latencyChart(file string) error {
 // backlogChart is what an accept costs with events waiting.
 func (r *report) backlogChart(file string) error {
 	var x, p99, rate []float64
-	for i, name := range []string{"none", "tenth", "large"} {
+	for _, name := range []string{"none", "tenth", "large"} {
 		v, _ := r.figure("backlog %s p99", name)
 		p99 = append(p99, math.Log10(v))
 		v, _ = r.figure("backlog %s rate", name)
 		rate = append(rate, math.Log10(v/1000))
 		events, _ := r.figure("backlog %s events", name)
 		x = append(x, events)
-		_ = i
 	}
 	return draw(file, "Accept with events waiting: 99 % within ms, and thousands of answers/s", "events waiting", "ms, 1000/s", []charts.Series{
 		line("99 % within, ms", 0, x, p99), line("1000 answers/s", 1, x, rate)})

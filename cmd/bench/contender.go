@@ -48,6 +48,8 @@ func (b *bench) start(c *contender, args, env []string, ready func() bool) error
 		default:
 		}
 		if time.Now().After(deadline) {
+			_ = c.cmd.Process.Kill()
+			<-c.gone // its output is complete then
 			return fmt.Errorf("%s does not get ready: %s", c.name, c.out.String())
 		}
 	}
@@ -83,6 +85,11 @@ func (b *bench) startNATS(name, address, sync string) (*contender, error) {
 
 // startBridge starts the bridge on a journal in dir, an empty one when that is "".
 func (b *bench) startBridge(name, dir, natsURL string, env ...string) (*contender, error) {
+	return b.startBridgeOf(os.DevNull, name, dir, natsURL, env...)
+}
+
+// startBridgeOf starts it with a configuration file.
+func (b *bench) startBridgeOf(config, name, dir, natsURL string, env ...string) (*contender, error) {
 	public, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -103,13 +110,7 @@ func (b *bench) startBridge(name, dir, natsURL string, env ...string) (*contende
 		"PERSAT_BRIDGE_LOG_LEVEL=error", "NATS_URL=" + natsURL,
 	}, env...)
 	c := &contender{name: name, address: public, admin: "http://" + admin}
-	args := []string{b.bridge, "serve", "-c", os.DevNull}
-	for _, e := range env {
-		if file, ok := strings.CutPrefix(e, "CONFIG="); ok {
-			args[3] = file
-		}
-	}
-	return c, b.start(c, args, env, answersOK(c.admin+"/readyz"))
+	return c, b.start(c, []string{b.bridge, "serve", "-c", config}, env, answersOK(c.admin+"/readyz"))
 }
 
 // nowhere is where nobody listens.

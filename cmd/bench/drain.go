@@ -59,7 +59,7 @@ func (b *bench) drainBridge(ctx context.Context) (rate float64, server *contende
 	if server, err = b.startNATS("nats", address, "default"); err != nil {
 		return 0, nil, err
 	}
-	for n := b.drained; n == b.drained; {
+	for n := b.drained; n == b.drained && ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
 		if n, err = c.pending(); err != nil {
 			return 0, nil, err
 		}

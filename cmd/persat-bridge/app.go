@@ -120,7 +120,6 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Retention:     cfg.Journal.Retention,
 		DedupWindow:   cfg.Journal.DedupWindow,
 		MaxBytes:      int64(cfg.Journal.MaxBytes),
-		Dir:           cfg.Journal.Dir,
 		Log:           log,
 		Registerer:    registry,
 		Tracer:        tracer,
@@ -308,10 +307,11 @@ func ended(f func() error) chan error {
 
 func (a *app) addresses() []zap.Field {
 	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.String("admin", "http://"+reachable(a.operators.Addr().String()))}
+	fields = append(fields, zap.String("nats", natsName(a.cfg)))
 	if a.embedded != nil {
-		return append(fields, zap.String("nats", "embedded"), zap.String("nats_url", a.embedded.URL()))
+		fields = append(fields, zap.String("nats_url", a.embedded.URL()))
 	}
-	return append(fields, zap.Stringer("nats", a.cfg.NATS.URL))
+	return fields
 }
 
 // webhookURL is where a source delivers to, as seen from this machine.

@@ -51,14 +51,8 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	if err != nil {
 		return err
 	}
-	where := cfg.NATS.URL.String()
-	if cfg.NATS.Embedded.Enabled {
-		where = "embedded"
-	} else if cfg.NATS.Context != "" {
-		where = "context " + cfg.NATS.Context
-	}
 	summary := fmt.Sprintf("%d source(s), webhooks on %s, journal in %s, NATS %s, stream %s",
-		len(cfg.Sources), cfg.Server.Listen, cfg.Journal.Dir, where, cfg.NATS.Stream.Name)
+		len(cfg.Sources), cfg.Server.Listen, cfg.Journal.Dir, natsName(cfg), cfg.NATS.Stream.Name)
 	if o.json {
 		findings = append(findings, publisher.Finding{Level: publisher.OK, Text: "configuration: " + summary})
 	} else if _, err := fmt.Fprintf(p.stdout, "configuration ok: %s\n", summary); err != nil {
@@ -79,6 +73,17 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		return errQuiet
 	}
 	return nil
+}
+
+// natsName names the NATS that the configuration chooses.
+func natsName(cfg *config.Config) string {
+	switch {
+	case cfg.NATS.Embedded.Enabled:
+		return "embedded"
+	case cfg.NATS.Context != "":
+		return "context " + cfg.NATS.Context
+	}
+	return cfg.NATS.URL.String()
 }
 
 func (p *program) printFindings(findings []publisher.Finding) error {

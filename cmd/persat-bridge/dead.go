@@ -160,15 +160,22 @@ func (p *program) deadShow(c *cobra.Command, client *admin.Client, o *operatorFl
 		}
 		p.showRecord(full)
 	}
+	if page.Total > len(page.Dead) {
+		fmt.Fprintf(p.stderr, "and %d more: narrow them with --type, --source, --reason or --since\n", page.Total-len(page.Dead))
+	}
 	return nil
 }
 
 func (p *program) showRecord(r bridge.Record) {
 	paint := newStyle(p.stdout, p.getenv)
 	fmt.Fprintf(p.stdout, "%s\n", paint.paint(bold, fmt.Sprintf("record %d", r.Record)))
+	since := "no more: it is " + string(r.State)
+	if r.At != nil {
+		since = r.At.Local().Format(time.RFC3339)
+	}
 	for _, line := range [][2]string{
 		{"delivery id", r.ID}, {"source", r.Source}, {"type", cmp.Or(r.Type, "none that is usable")}, {"entities", cmp.Or(strings.Join(r.Entities, ", "), "none")},
-		{"accepted", r.Accepted.Local().Format(time.RFC3339)}, {"dead since", r.At.Local().Format(time.RFC3339)}, {"attempts", strconv.Itoa(r.Attempts)}, {"reason", r.Reason},
+		{"accepted", r.Accepted.Local().Format(time.RFC3339)}, {"dead since", since}, {"attempts", strconv.Itoa(r.Attempts)}, {"reason", r.Reason},
 	} {
 		fmt.Fprintf(p.stdout, "  %-12s %s\n", line[0], line[1])
 	}

@@ -77,8 +77,13 @@ func taken(err error) error {
 // reload takes over the secrets of the configuration as it is now, and the
 // certificate, each for itself. With a mistake in one it stays as it was.
 func (p *program) reload(file string, a *app, log *zap.Logger) {
+	taken := "secrets"
 	if a.certificate != nil {
-		_ = a.certificate.reload() // it logs
+		if err := a.certificate.reload(); err != nil {
+			log.Error("SIGHUP: the old certificate stays", zap.Error(err))
+		} else {
+			taken = "secrets and certificate"
+		}
 	}
 	cfg, _, err := p.load(file)
 	if err != nil {
@@ -90,7 +95,7 @@ func (p *program) reload(file string, a *app, log *zap.Logger) {
 		log.Error("SIGHUP: the old secrets stay", zap.Error(err))
 		return
 	}
-	log.Info("SIGHUP: secrets and certificate read again; other keys need a restart")
+	log.Info("SIGHUP: " + taken + " read again; other keys need a restart")
 	if len(later) > 0 {
 		log.Warn("SIGHUP: these sources are new, gone or have another auth: that needs a restart", zap.Strings("sources", later))
 	}
