@@ -2,8 +2,6 @@ package bridge
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -56,8 +54,7 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 		// The same id with other bytes. One of the two is not what the sender
 		// meant, and nobody here can say which: keep it, but aside. Its own
 		// key makes a repeat of this one a repeat.
-		sum := sha256.Sum256(d.Body)
-		record.Key += "\x00" + hex.EncodeToString(sum[:16])
+		record.Key = journal.ConflictKey(record.Key, d.Body)
 		if record.Dead == nil {
 			record.Dead = &journal.Death{At: e.Accepted, Reason: fmt.Sprintf("delivery id %q was used before for other bytes (record %d)", e.ID, result.Seq)}
 		}

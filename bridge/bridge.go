@@ -132,6 +132,9 @@ func New(o Options) (*Bridge, error) {
 	if _, err := b.noticeMissing(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
+	if err := b.noticeGone(); err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
 	b.metrics = newMetrics(b)
 	return b, nil
 }

@@ -3,7 +3,9 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
@@ -110,10 +112,30 @@ func (b *Bridge) ReplayDead(ctx context.Context, f Filter) (replayed, refused in
 	return replayed, refused, nil
 }
 
+// ErrAmbiguous says that an id is the number of one record and the delivery id of
+// another, so that it is not known which is meant.
+var ErrAmbiguous = errors.New("is the number of one dead letter and the delivery id of another")
+
 // deadSeqs are the dead letters that fit f at this moment. What dies later, perhaps
 // again, was not asked for.
 func (b *Bridge) deadSeqs(f Filter) (seqs []uint64, err error) {
-	err = b.eachDead(f, func(d journal.DeadItem, _ Record) { seqs = append(seqs, d.Seq) })
+	byNumber, byID := make(map[string]uint64), make(map[string]uint64)
+	err = b.eachDead(f, func(d journal.DeadItem, r Record) {
+		seqs = append(seqs, d.Seq)
+		for _, id := range f.IDs {
+			switch id {
+			case strconv.FormatUint(r.Record, 10):
+				byNumber[id] = r.Record
+			case r.ID:
+				byID[id] = r.Record
+			}
+		}
+	})
+	for id, other := range byID {
+		if _, both := byNumber[id]; both {
+			err = errors.Join(err, fmt.Errorf("%q %w, record %d: say which by record= (--record)", id, ErrAmbiguous, other))
+		}
+	}
 	return seqs, err
 }
 

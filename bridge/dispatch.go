@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
 
@@ -13,7 +15,8 @@ const (
 	readAhead = 512
 	// maxTasks bounds how far Run looks ahead for events that may overtake
 	// those that wait. It is reached only when a quarter of a million events
-	// wait behind held subjects; those after them then wait too.
+	// wait behind held subjects or earlier events of their entities; those after them
+	// then wait too, and a notice says so.
 	maxTasks = 1 << 18
 	// maxLaneKeys bounds the same by the entities of the events: a bulk event can
 	// have very many.
@@ -37,11 +40,28 @@ func (r *runner) fill() error {
 			}
 		}
 		if next == r.cursor {
-			return nil
+			break
 		}
 		r.cursor = next
 	}
+	r.noteAhead()
 	return nil
+}
+
+// noteAhead says when there may be events that could go and are not looked at, because
+// so many wait before them; and when that is over.
+func (r *runner) noteAhead() {
+	switch {
+	case !r.full && len(r.ready) < r.b.o.MaxInFlight && (len(r.tasks) >= maxTasks || r.laneKeys >= maxLaneKeys):
+		r.full = true
+		const text = "so many events, or events of so many entities, wait for held subjects or for earlier events of their entities that those accepted after them wait too, whatever they are about: repair what is held"
+		r.b.notices.set("ahead", text)
+		r.b.o.Log.Warn(text, zap.Int("waiting", len(r.tasks)), zap.Int("entities", r.laneKeys))
+	case r.full && len(r.tasks) < maxTasks/2 && r.laneKeys < maxLaneKeys/2:
+		r.full = false
+		r.b.notices.clear("ahead")
+		r.b.o.Log.Info("events behind those that wait are looked at again")
+	}
 }
 
 // add takes notice of a pending record.

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,11 +15,13 @@ import (
 // Filter picks events. Its zero value picks all; of several fields set, all
 // have to fit.
 type Filter struct {
-	// IDs are record numbers or delivery ids.
-	IDs    []string
-	Source string
-	Type   string
-	Entity string
+	// IDs are record numbers or delivery ids, Records record numbers alone; of both
+	// together it takes one.
+	IDs     []string
+	Records []uint64
+	Source  string
+	Type    string
+	Entity  string
 	// Any is a part of the delivery id, of the type or of an entity, or the
 	// record number.
 	Any   string
@@ -56,7 +59,7 @@ type Record struct {
 func RecordOf(e journal.Entry) (Record, error) {
 	ev, err := parseHeader(e.Header)
 	if err != nil {
-		return Record{}, err
+		return Record{}, fmt.Errorf("record %d: %w", e.Seq, err)
 	}
 	r := Record{
 		Record: e.Seq, State: e.State, Source: ev.Source, ID: ev.ID, Type: ev.Type, Entities: ev.Entities, Accepted: ev.Accepted,
@@ -85,7 +88,12 @@ func (f *Filter) matches(r *Record) bool {
 		!f.Until.IsZero() && !when.Before(f.Until):
 		return false
 	}
-	return len(f.IDs) == 0 || slices.Contains(f.IDs, r.ID) || slices.Contains(f.IDs, strconv.FormatUint(r.Record, 10))
+	return len(f.IDs)+len(f.Records) == 0 || slices.Contains(f.Records, r.Record) || slices.Contains(f.IDs, r.ID) || f.numbers(r)
+}
+
+// numbers says whether one of the ids is the number of r.
+func (f *Filter) numbers(r *Record) bool {
+	return slices.Contains(f.IDs, strconv.FormatUint(r.Record, 10))
 }
 
 func (f *Filter) matchesAny(r *Record) bool {
@@ -98,7 +106,8 @@ const maxLook = 200_000
 
 // Events returns up to limit records that fit f, the newest first, from before a
 // record number on (0: from the newest). more is where the next page begins, 0 at
-// the end.
+// the end. A page may be short, even empty, although there is more: one call looks at
+// 200,000 records at most, and not beyond the end of ctx.
 func (b *Bridge) Events(ctx context.Context, f Filter, before uint64, limit int) (records []Record, more uint64, err error) {
 	records = []Record{}
 	looked := 0

@@ -248,7 +248,8 @@ func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, lo
 func (r *runner) heal(f finding) error {
 	b := r.b
 	if f.anew {
-		if err := b.streamIsAnew(); err != nil {
+		b.replays.unfilled()
+		if err := b.noteNewStream(); err != nil {
 			return err
 		}
 		return b.journal.SetStream(f.identity)
@@ -284,38 +285,78 @@ func (r *runner) heal(f finding) error {
 			zap.Int("events", healed), zap.Uint64("from_stream_sequence", f.lost), zap.Duration("took", time.Since(begin)))
 	}
 	if gone > 0 {
-		b.lostForGood(gone)
+		if err := b.lostForGood(gone); err != nil {
+			return err
+		}
 	}
 	// What was in line already would be sent before the older events that are
 	// pending again: everything lines up anew.
 	return r.reset()
 }
 
-// lostForGood tells of events that the stream has lost and the journal cannot send again.
-func (b *Bridge) lostForGood(n int) {
-	total := b.gone.Add(int64(n))
-	b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes): they cannot be published again; ask the sender to send them again", total))
-	b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again", zap.Int("events", n))
+// lostForGood tells of events that the stream has lost and the journal cannot send
+// again. The journal has counted them.
+func (b *Bridge) lostForGood(n int) error {
+	b.o.Log.Error("the stream has lost events that the journal no longer keeps: they cannot be published again; have the sender send them again", zap.Int("events", n))
+	return b.noticeGone()
 }
 
-// streamIsAnew notes and says that the stream was made anew, and how to fill it.
-func (b *Bridge) streamIsAnew() error {
-	oldest := time.Now()
+// goneShown is how long a loss for good stays on the status page.
+const goneShown = 7 * 24 * time.Hour
+
+// noticeGone keeps the notice of what is lost for good.
+func (b *Bridge) noticeGone() error {
+	n, at, err := b.journal.LostForGood()
+	if err != nil {
+		return err
+	}
+	if n > 0 && time.Since(at) > goneShown {
+		n, err = 0, b.journal.ClearGone()
+	}
+	b.gone.Store(int64(n))
+	if n == 0 {
+		b.notices.clear("gone")
+		return err
+	}
+	b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes), the last on %s: they cannot be published again; ask the sender to send them again",
+		n, at.UTC().Format(time.RFC3339)))
+	return err
+}
+
+// noteNewStream notes and says that the stream was made anew, and how to fill it.
+func (b *Bridge) noteNewStream() error {
+	// All that has a place, by the time that a replay goes by. The clock may have jumped:
+	// the first in the journal need not be the earliest.
+	since := time.Now()
+	until := since
 	for item, err := range b.journal.AllPublished(0) {
 		if err != nil {
 			return err
 		}
-		if item.StreamSeq != 0 {
-			oldest = item.Appended
-			break
+		if e, err := parseHeader(item.Header); err == nil && item.StreamSeq != 0 {
+			since, until = earlier(since, e.Accepted), later(until, e.Accepted)
 		}
 	}
-	if err := b.journal.SetMissing(oldest, time.Now()); err != nil {
+	if err := b.journal.SetMissing(since, until); err != nil {
 		return err
 	}
 	command, err := b.noticeMissing()
 	b.o.Log.Warn("the stream was made anew; what was published before is not in it", zap.String("to_fill_it", command))
 	return err
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // noticeMissing keeps the notice of a stream that was made anew, until it is filled.

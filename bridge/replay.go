@@ -22,8 +22,9 @@ import (
 // Its events keep their order per entity and take part in that of new ones, but
 // they may use only a quarter of the window, so new events do not queue behind
 // them. Each has its own message id (…:r<number>) and a Persat-Replay header. A
-// replay is a thing of this process: when the bridge ends, it ends, and is
-// started again by who wants it. What it publishes is not healed.
+// replay lives in this process: it ends with it, and is not resumed. What it publishes
+// is healed where the stream had lost the event's first message, as a stream that was
+// made anew has; else that one is.
 type Replay struct {
 	// Number tells this replay from all others of this journal.
 	Number  int        `json:"number"`
@@ -33,8 +34,8 @@ type Replay struct {
 	// Matched is how many events it is to publish.
 	Matched   int `json:"matched"`
 	Published int `json:"published"`
-	// Failed were refused for ever, Skipped had no body any more, or were in line
-	// when the replay was cancelled.
+	// Failed were refused for ever. Skipped had no body any more, were published again
+	// after a loss before their turn came, or were in line when the replay was cancelled.
 	Failed  int    `json:"failed"`
 	Skipped int    `json:"skipped"`
 	Reason  string `json:"reason,omitempty"` // of the last that failed
@@ -48,7 +49,9 @@ type replays struct {
 	mu   sync.Mutex
 	last *Replay
 	job  *replayJob
-	// cancelled is of the job; the runner asks it while it holds mu and while not.
+	// cancelled is of the job, and is set under mu together with job.read. So fillReplay,
+	// which holds mu, enters nothing once it is set: offer would call replayed, which takes
+	// mu. The runner also asks it while it does not hold mu.
 	cancelled atomic.Bool
 }
 
@@ -79,6 +82,15 @@ func (j *replayJob) numberFor(counter *journal.Journal, id string) (int, error) 
 	}
 	j.ids[key] = struct{}{}
 	return j.number, nil
+}
+
+// unfilled notes that the stream does not have all that the running replay has published.
+func (rs *replays) unfilled() {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.job != nil {
+		rs.job.fills = false
+	}
 }
 
 // errCancelled is what ends a replayed event that was still in line when its replay
@@ -303,6 +315,11 @@ func (r *runner) replayed(res result) {
 	case errors.Is(res.failure, journal.ErrNotFound):
 		rs.last.Skipped++
 		rs.job.gone++
+		if rs.job.fills { // only the sender can bring it back, and must not be told that it is a repeat
+			if err := r.b.journal.Forget([]journal.Item{res.item}); err != nil {
+				r.b.o.Log.Error("forget a delivery id", zap.Error(err))
+			}
+		}
 	default:
 		rs.last.Failed++
 		rs.last.Reason = res.failure.Error()
@@ -316,7 +333,9 @@ func (r *runner) endReplay() {
 	if rs.job == nil || !rs.job.read || rs.job.waiting > 0 {
 		return
 	}
-	fills, gone := rs.job.fills, rs.job.gone
+	fills := rs.job.fills
+	// Those that retention took whole while they waited for their turn are not even skipped.
+	gone := rs.job.gone + max(rs.last.Matched-rs.last.Published-rs.last.Failed-rs.last.Skipped, 0)
 	now := time.Now().UTC()
 	rs.job, rs.last.Running, rs.last.Ended = nil, false, &now
 	if fills && rs.last.Failed == 0 && !rs.cancelled.Load() {
@@ -325,7 +344,9 @@ func (r *runner) endReplay() {
 		}
 		r.b.notices.clear("stream")
 		if gone > 0 {
-			r.b.lostForGood(gone)
+			if err := errors.Join(r.b.journal.NoteGone(gone), r.b.lostForGood(gone)); err != nil {
+				r.b.o.Log.Error("note what is lost for good", zap.Error(err))
+			}
 		}
 	}
 	log := r.b.o.Log.With(zap.Int("replay", rs.last.Number), zap.Int("events", rs.last.Matched), zap.Int("published", rs.last.Published),

@@ -32,6 +32,7 @@ type runner struct {
 	closed     int       // gates that are closed
 	probeAgain time.Time // when a window of one has room for a probe again
 	holding    *holding  // nil while nothing is held
+	full       bool      // so many wait that those behind them are not looked at
 	ready      []*task
 	delayed    delayed
 	// readBytes is the size of the bodies that tasks in ready hold, and flightBytes

@@ -95,9 +95,19 @@ func (r *runner) marks(results []result, now time.Time) ([]journal.Mark, error) 
 		if !res.receipt.Duplicate {
 			r.watch.given(place, now)
 		}
-		if res.t.replay == 0 {
-			marks = append(marks, journal.Mark{Item: res.item, StreamSeq: place, At: now})
+		mark := journal.Mark{Item: res.item, StreamSeq: place, At: now}
+		if res.t.replay > 0 {
+			switch placed, err := r.b.journal.HasPlace(res.t.seq); {
+			case err != nil:
+				return nil, err
+			case placed: // the stream has it where it was
+				continue
+			}
+			// It was published to a stream that is no more: this is its place from now on, under
+			// this id, and it is healed like any other.
+			mark.Header = appendHeader(nil, res.event)
 		}
+		marks = append(marks, mark)
 	}
 	return marks, nil
 }

@@ -24,8 +24,8 @@ type Status struct {
 	Accepted uint64         `json:"accepted"`
 	Sources  []SourceStatus `json:"sources"`
 	Held     []HeldSubject  `json:"held"`
-	// Gone counts events that the stream has lost and the journal no longer keeps,
-	// since this process started.
+	// Gone counts events that the stream has lost and the journal no longer keeps. It
+	// is 0 again when the last such loss is a week past.
 	Gone int64 `json:"gone"`
 	// Notices are what an operator should know and may have to act on.
 	Notices []string `json:"notices"`

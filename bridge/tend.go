@@ -81,6 +81,9 @@ func (b *Bridge) retain(ctx context.Context) error {
 			if err := b.trim(); err != nil {
 				return err
 			}
+			if err := b.noticeGone(); err != nil {
+				return err
+			}
 		}
 		if err := b.makeRoom(); err != nil {
 			return err

@@ -60,6 +60,7 @@ type lookup struct {
 	session Session
 	place   uint64
 	lost    bool
+	anew    bool // it is another stream
 	err     error
 }
 
@@ -173,7 +174,8 @@ func (b *Bridge) lookOnce(ctx context.Context, s Session, place uint64) lookup {
 			return l
 		}
 	case known != state.Identity:
-		return l // another stream: the publisher ends the session for that
+		l.anew = true
+		return l
 	}
 	if place > state.LastSequence { // whosever it was: a replay's place is in no record
 		l.lost = true
@@ -209,6 +211,8 @@ func (r *runner) lookedUp(l lookup) error {
 	r.watch.over(time.Now(), l.place)
 	switch {
 	case l.session != r.session || r.lost:
+	case l.anew:
+		r.lose("the stream was made anew behind a connection that stayed up")
 	case l.lost:
 		return r.wentBack(l.place)
 	case l.err != nil && waited:

@@ -31,6 +31,9 @@ type (
 	DeadPage struct {
 		Total int             `json:"total"`
 		Dead  []bridge.Record `json:"dead"`
+		// Now is when they were looked for, by the bridge's clock: until then, for a
+		// change of just these.
+		Now time.Time `json:"now"`
 	}
 	// Changed says how many dead letters were changed, and how many were left
 	// because they cannot be published.
@@ -64,7 +67,7 @@ const (
 // errNoFilter: a change of everything has to be asked for in so many words.
 var errNoFilter = echo.NewHTTPError(http.StatusBadRequest, "name ids or a filter, or say all=true")
 
-// filterOf reads the parameters id (several), source, type, entity, q (any of
+// filterOf reads the parameters id and record (several), source, type, entity, q (any of
 // these), state, reason, since and until. The times are RFC 3339, or a duration back from now.
 func filterOf(q url.Values) (bridge.Filter, error) {
 	f := bridge.Filter{
@@ -75,6 +78,13 @@ func filterOf(q url.Values) (bridge.Filter, error) {
 	case "", journal.Pending, journal.Published, journal.Dead, journal.Discarded:
 	default:
 		return f, echo.NewHTTPError(http.StatusBadRequest, "state is pending, published, dead or discarded")
+	}
+	for _, text := range q["record"] {
+		number, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return f, echo.NewHTTPError(http.StatusBadRequest, "record is a number")
+		}
+		f.Records = append(f.Records, number)
 	}
 	for name, t := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
 		text := q.Get(name)
@@ -183,11 +193,12 @@ func (s *Server) deadLetters(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	now := time.Now().UTC() // first: what dies from here on has not been seen
 	total, letters, err := s.bridge.DeadLetters(f, limit)
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, DeadPage{total, letters})
+	return c.JSON(http.StatusOK, DeadPage{total, letters, now})
 }
 
 // changeOf reads the filter of a change, which must not be empty by accident.
@@ -197,7 +208,7 @@ func changeOf(c echo.Context) (bridge.Filter, error) {
 	if err != nil {
 		return f, err
 	}
-	if q.Get("all") != "true" && len(f.IDs) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
+	if q.Get("all") != "true" && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
 		return f, errNoFilter
 	}
 	return f, nil

@@ -24,6 +24,7 @@ type Client struct {
 // Query says what a call is about; its fields are those of the API's parameters.
 type Query struct {
 	IDs          []string
+	Records      []uint
 	Source, Type string
 	Reason       string
 	Since, Until string
@@ -35,6 +36,9 @@ func (q Query) values() url.Values {
 	v := url.Values{}
 	for _, id := range q.IDs {
 		v.Add("id", id)
+	}
+	for _, record := range q.Records {
+		v.Add("record", fmt.Sprint(record))
 	}
 	for name, value := range map[string]string{"source": q.Source, "type": q.Type, "reason": q.Reason, "since": q.Since, "until": q.Until} {
 		if value != "" {
@@ -54,7 +58,7 @@ func (q Query) values() url.Values {
 
 // Empty says that the query picks everything.
 func (q Query) Empty() bool {
-	return len(q.IDs) == 0 && q.Source == "" && q.Type == "" && q.Reason == "" && q.Since == "" && q.Until == ""
+	return len(q.IDs)+len(q.Records) == 0 && q.Source == "" && q.Type == "" && q.Reason == "" && q.Since == "" && q.Until == ""
 }
 
 // Status asks for the state of the bridge.

@@ -182,7 +182,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
 		code = http.StatusNotFound
-	case errors.Is(err, bridge.ErrReplaying):
+	case errors.Is(err, bridge.ErrReplaying), errors.Is(err, bridge.ErrAmbiguous):
 		code = http.StatusConflict
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFailed):
 		code, text = http.StatusServiceUnavailable, "the bridge is stopping"

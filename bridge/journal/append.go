@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"sync"
 	"time"
 )
@@ -92,6 +93,18 @@ func (q *appendRequest) answer() (Result, error) {
 	*q = appendRequest{done: q.done}
 	requestPool.Put(q)
 	return result, err
+}
+
+// ConflictKey is the key of a record whose own key is taken by another body. Append
+// knows it for a repeat by that, also when the first record has left the window and the
+// key is free.
+func ConflictKey(key string, body []byte) string {
+	sum := digest(body)
+	return string(appendConflictKey(nil, key, sum[:]))
+}
+
+func appendConflictKey(b []byte, key string, digest []byte) []byte {
+	return hex.AppendEncode(append(append(b, key...), 0), digest)
 }
 
 func digest(body []byte) [digestSize]byte {

@@ -90,11 +90,13 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 	c := commit{requests: requests, begin: time.Now(), first: j.next, next: j.next, marks: j.marks.Load()}
 	batch := j.db.NewBatch()
 	now := j.o.now()
+	j.keys.Lock()
+	defer j.keys.Unlock()
 	taken := j.taken[:0] // the keys that this batch takes
 	clear(j.inBatch)
 	for _, q := range requests {
 		q.appended = now
-		if key := q.record.Key; key != "" {
+		if q.record.Key != "" {
 			found, err := j.seen(q)
 			if err != nil {
 				q.err = err
@@ -145,6 +147,7 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 			j.recent.add(c.requests, c.first, c.next)
 			j.durable.Store(c.next)
 			j.synced(c.marks)
+			j.unproven.Store(true)
 			j.metrics.syncDuration.Observe(time.Since(c.begin).Seconds())
 			if err := c.batch.Close(); err != nil {
 				j.fail(err)
@@ -157,27 +160,39 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 	}
 }
 
-// seen looks whether q's key is taken, by a record in the store or by one that came
-// before it in this batch, and fills in the result when it is.
+// seen looks whether q's key is taken, or the one that it has in a conflict (see
+// ConflictKey), by a record in the store or by one that came before it in this batch, and
+// fills in the result when it is.
 func (j *Journal) seen(q *appendRequest) (bool, error) {
-	if first := j.inBatch[q.record.Key]; first != nil {
+	j.scratch = append(j.scratch[:0], q.record.Key...)
+	taken, err := j.takes(q, j.scratch)
+	if taken || err != nil {
+		return taken, err
+	}
+	j.scratch = appendConflictKey(j.scratch[:0], q.record.Key, q.digest[:])
+	return j.takes(q, j.scratch)
+}
+
+// takes is seen of one key.
+func (j *Journal) takes(q *appendRequest, key []byte) (bool, error) {
+	if first := j.inBatch[string(key)]; first != nil {
 		q.result = Result{Seq: first.result.Seq, Status: compare(q.digest[:], first.digest[:])}
 		return true, nil
 	}
-	if !j.known.mayHave(q.record.Key) {
+	if !j.known.mayHave(key) {
 		return false, nil
 	}
-	b, closer, err := j.db.Get(seenKey(q.record.Key))
+	b, closer, err := j.db.Get(append([]byte{prefixSeen}, key...))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look up key: %w", err)
+		return false, fmt.Errorf("look up key %q: %w", key, storeError{err})
 	}
 	defer closer.Close()
 	v, err := parseValue(b)
 	if err != nil {
-		return false, fmt.Errorf("look up key: %w", err)
+		return false, fmt.Errorf("look up key %q: %w", key, err)
 	}
 	if q.appended.Sub(v.appended) > j.o.DedupWindow {
 		waiting, err := j.waiting(v.seq)

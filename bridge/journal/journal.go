@@ -112,6 +112,8 @@ type Journal struct {
 
 	known  known
 	recent recent
+	// keys is held by what looks whether a key is taken and then takes or forgets it.
+	keys sync.Mutex
 	// durable is the first sequence that is not known to be synced. Readers of
 	// pending records stop before it: what is not durable is not published, or
 	// a crash could leave an event in the stream that the journal denies.
@@ -119,6 +121,11 @@ type Journal struct {
 	// marks counts the batches of marks that were written, and syncedMarks those of
 	// them that are known to be on disk.
 	marks, syncedMarks atomic.Uint64
+
+	// unproven says that nothing was written to the log since the last append. A chunk of
+	// the log says what before it is known to be synced; without one behind it, a damaged
+	// batch looks like the torn end that a crash leaves.
+	unproven atomic.Bool
 
 	replayMu sync.Mutex // counting a replay
 	// settling is held by what reads the state of records and then changes it:
@@ -404,7 +411,7 @@ func (j *Journal) Err() error {
 	}
 }
 
-// Stalled is how long the disk has not answered a write that is under way.
+// Stalled is how long the disk has not answered an append that is under way.
 func (j *Journal) Stalled() time.Duration {
 	stalled := time.Duration(0)
 	for _, begin := range []int64{j.committing.Load(), j.syncing.Load()} {
@@ -425,8 +432,7 @@ func (j *Journal) fail(err error) {
 	})
 }
 
-// Next is the sequence that the next append will get. It is a count of all
-// appends there ever were.
+// Next is the sequence after the last durable record: one more than there ever were.
 func (j *Journal) Next() uint64 { return j.durable.Load() }
 
 // DiskBytes is what the journal's files take; 0 once it is closed.
@@ -483,17 +489,26 @@ func (j *Journal) newIter(o *pebble.IterOptions) (*iterator, error) {
 	return &iterator{it, j}, nil
 }
 
-// Sync makes the marks durable that were written since the last sync.
+// Sync makes the marks durable that were written since the last sync, and sees to it
+// that damage to the last append is found for what it is.
 func (j *Journal) Sync() error {
 	if err := j.Err(); err != nil {
 		return err
 	}
 	marks := j.marks.Load()
-	if j.syncedMarks.Load() >= marks {
+	times := 1
+	switch {
+	case j.unproven.Swap(false):
+		// The store answers before it has noted up to where the log is synced: only the
+		// second chunk after an append surely says it.
+		times = 2
+	case j.syncedMarks.Load() >= marks:
 		return nil
 	}
-	if err := j.write(func() error { return j.db.LogData(nil, pebble.Sync) }); err != nil {
-		return err
+	for range times {
+		if err := j.write(func() error { return j.db.LogData(nil, pebble.Sync) }); err != nil {
+			return err
+		}
 	}
 	j.synced(marks)
 	return nil

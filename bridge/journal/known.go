@@ -36,10 +36,10 @@ const (
 )
 
 // mayHave reports false of a key that is surely not taken.
-func (k *known) mayHave(key string) bool {
+func (k *known) mayHave(key []byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.filter == nil || k.filter.TestString(key)
+	return k.filter == nil || k.filter.Test(key)
 }
 
 // add takes keys that have been written to the store: written before, so that a

@@ -43,7 +43,7 @@ func TestKnownOverlooksNoKey(t *testing.T) {
 			recent := keys[max(looked-100, 0):]
 			looked = len(keys)
 			for _, key := range recent {
-				if !j.known.mayHave(key) {
+				if !j.known.mayHave([]byte(key)) {
 					t.Errorf("%s is overlooked", key)
 				}
 			}
@@ -58,7 +58,7 @@ func TestKnownOverlooksNoKey(t *testing.T) {
 	j = open(t, dir)
 	j.background.Wait()
 	for _, key := range keys {
-		if !j.known.mayHave(key) {
+		if !j.known.mayHave([]byte(key)) {
 			t.Fatalf("after a restart: %s is overlooked", key)
 		}
 	}
@@ -77,7 +77,7 @@ func TestKnownSuspectsFewKeys(t *testing.T) {
 	}
 	suspected := 0
 	for n := range 10_000 {
-		if j.known.mayHave(fmt.Sprintf("persat:new_%d", n)) {
+		if j.known.mayHave(fmt.Appendf(nil, "persat:new_%d", n)) {
 			suspected++
 		}
 	}
@@ -95,7 +95,7 @@ func TestKnownSuspectsFewKeys(t *testing.T) {
 	if j.known.filter == before || j.known.room < minKnown {
 		t.Errorf("no larger filter was learned: room for %d", j.known.room)
 	}
-	if !j.known.mayHave(record(7).Key) {
+	if !j.known.mayHave([]byte(record(7).Key)) {
 		t.Error("the larger filter overlooks a key")
 	}
 }

@@ -86,3 +86,11 @@ func (r *recent) take(from uint64, limit int) (items []PendingItem, next, before
 	r.items = r.items[:0]
 	return items, next, 0, true
 }
+
+// drop lets go of what has not been read: the store has it, and what was made pending
+// meanwhile among it.
+func (r *recent) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.items = nil
+}

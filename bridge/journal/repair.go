@@ -294,7 +294,7 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 	if next > last+1 {
 		gap(next)
 	}
-	for _, name := range []string{"stream", "replays", "trimmed", "lost", "missing"} {
+	for _, name := range []string{"stream", "replays", "trimmed", "lost", "missing", "gone"} {
 		if b, err := old.get(metaKey(name)); err == nil {
 			if err := batch.Set(metaKey(name), b, nil); err != nil {
 				return err
@@ -394,6 +394,7 @@ func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, repo
 		default:
 			report.Damaged = append(report.Damaged, v.item(seq).Clone())
 			prefix = prefixDead
+			v.key = "" // free for the sender's next attempt, which must not be a repeat of this
 			v.at, v.reason = time.Now(), "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one"
 		}
 		if prefix == prefixPublished && v.streamSeq != 0 {

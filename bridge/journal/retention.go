@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,7 +31,7 @@ type Trimmed struct {
 // bodies, and all of it when it was also appended before keys. Pending and dead
 // records stay. It works through the journal from its oldest record in steps,
 // so that appends go on meanwhile, and ends where all seem to be fresh. Then it takes one
-// step of a slow round through all records.
+// step of a slow round through all records. One Trim at a time.
 func (j *Journal) Trim(bodies, keys time.Time) (Trimmed, error) {
 	var total Trimmed
 	step := func(from uint64, fresh int) (next uint64, err error) {
@@ -69,8 +71,8 @@ func (j *Journal) reclaimTrimmed(bodies int) error {
 }
 
 // trim is one step of Trim, from a sequence on; it returns where the next one
-// begins, 0 when there is no more to look at or more than maxFresh in a row are fresh.
-func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimmed, uint64, error) {
+// begins, 0 when there is no more to look at or more than freshLimit in a row are fresh.
+func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Trimmed, uint64, error) {
 	var n Trimmed
 	var next uint64
 	looked, fresh := 0, 0
@@ -79,6 +81,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimm
 	err := j.change("trim", func(b *pebble.Batch) error {
 		var last, trimmed uint64
 		var run bodyRun
+		var past []Item // records of which nothing stays
 		for e, err := range j.entries(prefixPublished, from) {
 			if err != nil {
 				return err
@@ -88,7 +91,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimm
 				break
 			}
 			if e.v.appended.After(bodies) && e.v.appended.After(keys) {
-				if fresh++; fresh > maxFresh {
+				if fresh++; fresh > freshLimit {
 					break // and so are all behind it
 				}
 				continue
@@ -119,12 +122,14 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, maxFresh int) (Trimm
 			if err := j.forgetPlace(b, e); err != nil {
 				return err
 			}
-			if err := j.forget(b, e); err != nil {
-				return err
-			}
+			past = append(past, Item{Seq: e.seq, Key: e.v.key})
 		}
 		if last == 0 {
 			return nil
+		}
+		// Before the records, or a crash between could leave keys that nobody forgets.
+		if err := j.Forget(past); err != nil {
+			return err
 		}
 		if err := run.drop(b); err != nil {
 			return err
@@ -186,26 +191,49 @@ func (j *Journal) forgetPlace(b *pebble.Batch, e stateEntry) error {
 	return err
 }
 
-// forget drops a record's key, unless a later record has taken it over.
-func (j *Journal) forget(b *pebble.Batch, e stateEntry) error {
-	if e.v.key == "" {
+// forgetChunk is how many keys are forgotten while no append can take one.
+const forgetChunk = 100
+
+// Forget frees the keys of records, unless a later record has taken them over: who
+// sends one again is then new. It does not wait for the disk.
+func (j *Journal) Forget(items []Item) error {
+	for chunk := range slices.Chunk(items, forgetChunk) {
+		if err := j.forgetSome(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *Journal) forgetSome(items []Item) error {
+	j.keys.Lock()
+	defer j.keys.Unlock()
+	return j.change("forget keys", func(b *pebble.Batch) error {
+		for _, item := range items {
+			if item.Key == "" {
+				continue
+			}
+			key := seenKey(item.Key)
+			seen, err := j.get(key)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("record %d: key: %w", item.Seq, err)
+			}
+			v, err := parseValue(seen)
+			if err != nil {
+				return fmt.Errorf("record %d: key: %w", item.Seq, err)
+			}
+			if v.seq != item.Seq {
+				continue
+			}
+			if err := b.Delete(key, nil); err != nil {
+				return err
+			}
+		}
 		return nil
-	}
-	seen, err := j.get(seenKey(e.v.key))
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v, err := parseValue(seen)
-	if err != nil {
-		return err
-	}
-	if v.seq != e.seq {
-		return nil
-	}
-	return b.Delete(seenKey(e.v.key), nil)
+	})
 }
 
 // DropPublished drops the oldest published bodies until about want bytes of them

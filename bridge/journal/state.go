@@ -307,6 +307,7 @@ func (j *Journal) Revive(items []Item) error {
 		}
 		return nil
 	})
+	j.recent.drop() // which may span some of them and has none: they were dead when they came
 	return errors.Join(err, j.Sync())
 }
 

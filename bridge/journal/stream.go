@@ -99,8 +99,8 @@ const reopenChunk = 1000
 
 // Reopen moves the published records whose place in the stream is streamSeq or
 // later back to pending, and forgets their places and what NoteLost noted. each is told
-// of every one; gone counts those whose bodies were dropped, which stay as they are. It
-// returns once all is on disk. A crash in between leaves some reopened and the others
+// of every one; gone counts those whose bodies were dropped: their keys are free again, and
+// LostForGood counts them. It returns once all is on disk. A crash in between leaves some reopened and the others
 // as they were: the next look at the stream finds those again.
 func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error) {
 	for {
@@ -143,7 +143,10 @@ func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, er
 				gone++
 			}
 		}
-		return nil
+		if gone == 0 {
+			return nil
+		}
+		return j.addGone(b, gone)
 	})
 	return len(chunk), gone, err
 }
@@ -164,8 +167,10 @@ func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, 
 	if err != nil {
 		return true, err
 	}
-	if has, err := j.HasBody(p.Seq); err != nil || !has {
-		return err != nil, err
+	if has, err := j.HasBody(p.Seq); err != nil {
+		return true, err
+	} else if !has { // only the sender can bring it back, and must not be told that it is a repeat
+		return false, j.Forget([]Item{published.Item})
 	}
 	v := published.value()
 	if err := move(b, p.Seq, prefixPublished, prefixPending, &v); err != nil {
@@ -173,6 +178,39 @@ func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, 
 	}
 	each(published.Item)
 	return true, nil
+}
+
+// LostForGood is how many records Reopen and NoteGone have found to be lost for good, and
+// when it found the last; since the beginning, or since ClearGone.
+func (j *Journal) LostForGood() (n int, at time.Time, err error) {
+	b, err := j.get(metaKey("gone"))
+	if errors.Is(err, ErrNotFound) || err == nil && len(b) != 16 {
+		return 0, at, nil
+	}
+	if err != nil {
+		return 0, at, fmt.Errorf("read gone: %w", err)
+	}
+	return int(binary.BigEndian.Uint64(b)), time.Unix(0, int64(binary.BigEndian.Uint64(b[8:]))), nil
+}
+
+// NoteGone adds records to those that are lost for good.
+func (j *Journal) NoteGone(n int) error {
+	err := j.change("note what is gone", func(b *pebble.Batch) error { return j.addGone(b, n) })
+	return errors.Join(err, j.Sync())
+}
+
+// ClearGone forgets their number.
+func (j *Journal) ClearGone() error {
+	return j.change("forget what is gone", func(b *pebble.Batch) error { return b.Delete(metaKey("gone"), nil) })
+}
+
+func (j *Journal) addGone(b *pebble.Batch, n int) error {
+	before, _, err := j.LostForGood()
+	if err != nil {
+		return err
+	}
+	v := binary.BigEndian.AppendUint64(nil, uint64(before+n))
+	return b.Set(metaKey("gone"), binary.BigEndian.AppendUint64(v, uint64(time.Now().UnixNano())), nil)
 }
 
 // NoteLost notes that the stream has lost a place, and perhaps others, so that a
@@ -269,4 +307,21 @@ func (j *Journal) Missing() (since, until time.Time, ok bool, err error) {
 func (j *Journal) ClearMissing() error {
 	err := j.change("forget what is missing", func(b *pebble.Batch) error { return b.Delete(metaKey("missing"), nil) })
 	return errors.Join(err, j.Sync())
+}
+
+// HasPlace says whether a published record has its place in the stream as it is; also of one
+// that is not published any more, which needs none.
+func (j *Journal) HasPlace(seq uint64) (bool, error) {
+	p, err := j.Published(seq)
+	if errors.Is(err, ErrNotFound) || Damaged(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	at, ok, err := j.PlacedFrom(p.StreamSeq)
+	if Damaged(err) {
+		return true, nil
+	}
+	return ok && at == Placed{StreamSeq: p.StreamSeq, Seq: seq}, err
 }

@@ -86,6 +86,7 @@ func (p *program) deadSubcommand(name, short string, run func(*cobra.Command, *a
 	c := &cobra.Command{Use: name + " [ID…]", Short: short, Args: cobra.ArbitraryArgs}
 	o.add(c)
 	c.Flags().StringVar(&o.query.Reason, "reason", "", "only those whose reason has this in it")
+	c.Flags().UintSliceVar(&o.query.Records, "record", nil, "only these record numbers; where an ID is the number of one and the delivery id of another")
 	c.Flags().BoolVar(&o.query.All, "all", false, "all of them")
 	if name == "replay" || name == "discard" {
 		c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
@@ -225,6 +226,7 @@ func (p *program) changeDead(c *cobra.Command, client *admin.Client, o *operator
 	if page.Total == 0 {
 		return errors.New("no dead letter fits")
 	}
+	o.query.Until = page.Now.Format(time.RFC3339Nano) // what has died since was not asked about
 	if err := p.confirm(o.yes, fmt.Sprintf("%s %d dead letter(s)?", verb, page.Total)); err != nil {
 		return err
 	}

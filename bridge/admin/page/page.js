@@ -8,7 +8,7 @@ const $ = (id) => document.getElementById(id);
 const seen = { status: null, samples: [], history: null, stream: null, lostSince: null, lastAnswer: null };
 const firstPage = innerWidth < 720 ? 10 : 25;
 const events = { limit: firstPage, rows: new Map(), open: new Set() };
-const dead = { rows: new Map(), total: 0 };
+const dead = { rows: new Map(), total: 0, now: '' };
 
 // Language and the forms of numbers and times.
 
@@ -392,7 +392,7 @@ const deadOpen = new Set();
 function deadRow(r) {
   const row = el('li');
   const show = button(w.body, '', async () => { show.textContent = (await toggleBody(row, r.record, deadOpen)) ? w.close : w.body; });
-  const one = new URLSearchParams({ id: r.record }).toString();
+  const one = new URLSearchParams({ record: r.record }).toString();
   row.append(el('div', 'record dead-record', el('span', '', clock(r.accepted, true)), el('span', '', badge('dead')),
     el('span', 'what', el('b', '', r.type || '?'), r.entities?.length ? ` · ${r.entities.join(', ')}` : ''), el('span', 'id', r.id),
     el('span', 'buttons', show, r.type ? button(w.replay_one, 'replay-one', () => changeDead('replay', 1, one)) : null, button(w.discard_one, 'discard-one danger', () => changeDead('discard', 1, one))),
@@ -404,6 +404,7 @@ async function refreshDead() {
   if (!seen.status.dead && !dead.total) return;
   const page = await api('dead?limit=50');
   dead.total = page.total;
+  dead.now = page.now;
   const rows = page.dead.map((r) => {
     if (!dead.rows.has(r.record)) dead.rows.set(r.record, deadRow(r));
     return dead.rows.get(r.record);
@@ -436,8 +437,10 @@ async function changeDead(what, n, query) {
   quietly(refreshDead);
   quietly(refreshEvents);
 }
-$('dead-replay-all').addEventListener('click', () => changeDead('replay', dead.total, 'all=true'));
-$('dead-discard-all').addEventListener('click', () => changeDead('discard', dead.total, 'all=true'));
+// All that the number on the page is of, and nothing that has died since.
+const seenDead = () => new URLSearchParams({ all: true, until: dead.now }).toString();
+$('dead-replay-all').addEventListener('click', () => changeDead('replay', dead.total, seenDead()));
+$('dead-discard-all').addEventListener('click', () => changeDead('discard', dead.total, seenDead()));
 
 // Replay by time.
 
