@@ -190,6 +190,12 @@ func (r *runner) giveUp(res result, now time.Time) error {
 		return fmt.Errorf("record %d is damaged: run 'persat-bridge journal repair': %w", res.t.seq, res.failure)
 	}
 	reason := res.failure.Error()
+	if journal.Damaged(res.failure) { // only the sender has it whole, and must not be told that it is a repeat
+		reason = "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one: " + reason
+		if err := r.b.journal.Forget([]journal.Item{res.item}); err != nil {
+			return err
+		}
+	}
 	if err := r.b.journal.Bury(res.item, journal.Death{At: now, Reason: reason, Attempts: res.t.attempts}); err != nil {
 		return err
 	}

@@ -344,3 +344,117 @@ func TestCloseOverAFailingSync(t *testing.T) {
 		t.Errorf("got %v, want ErrFailed", err)
 	}
 }
+
+// An id is used again after its window, in the moment in which Trim forgets its first use.
+func TestTrimLeavesAKeyTakenMeanwhile(t *testing.T) {
+	for round := range 20 {
+		var offset atomic.Int64
+		j := open(t, filepath.Join(t.TempDir(), fmt.Sprint(round)), func(o *Options) {
+			o.DedupWindow = time.Hour
+			o.now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+		})
+		const n = 4000
+		var marks []Mark
+		for i := range n {
+			j.appends <- func() *appendRequest {
+				q := requestPool.Get().(*appendRequest)
+				r := record(i)
+				q.record, q.digest = r, digest(r.Body)
+				return q
+			}()
+		}
+		for j.Next() <= n {
+			time.Sleep(time.Millisecond)
+		}
+		for item, err := range j.AllPending() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			marks = append(marks, Mark{Item: item.Clone(), StreamSeq: item.Seq, At: time.Now()})
+		}
+		if err := j.MarkPublished(marks); err != nil {
+			t.Fatal(err)
+		}
+		offset.Store(int64(2 * time.Hour))
+		done := make(chan error, 1)
+		go func() {
+			past := j.o.now().Add(-time.Hour)
+			_, err := j.Trim(past, past)
+			done <- err
+		}()
+		// The sender sends one of two hours ago again, and a minute later once more.
+		time.Sleep(time.Duration(round) * time.Millisecond)
+		first := appendOne(t, j, record(0))
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		offset.Add(int64(time.Minute))
+		again := appendOne(t, j, record(0))
+		if first.Status == Stored && again.Status != Repeat {
+			t.Fatalf("round %d: the id was stored as record %d; its repeat a minute later is %v as record %d, the window is an hour", round, first.Seq, again.Status, again.Seq)
+		}
+		closeJournal(t, j)
+	}
+}
+
+// The last batch of the log, synced and answered, has a flipped byte. Nothing behind it in
+// the log would say that it had been whole, but for what Close writes.
+func TestDamagedLastBatch(t *testing.T) {
+	for _, what := range []string{"header", "body"} {
+		dir := filepath.Join(t.TempDir(), "journal")
+		j := open(t, dir)
+		for i := range 10 {
+			appendOne(t, j, record(i))
+		}
+		closeJournal(t, j)
+		name := bySize(t, dir, "*.log")[0].name
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := bytes.LastIndex(b, []byte(what+" 9"))
+		if at < 0 {
+			t.Fatal("not in the log")
+		}
+		b[at] ^= 1
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("%s: open: got %v", what, err)
+		}
+		report, err := Repair(dir, dir+"-r", nil)
+		if err != nil || report.Pending != 9 {
+			t.Errorf("%s: repair: %+v, error %v", what, report, err)
+		}
+		if whole := len(report.Damaged) == 0 && report.Unread == 0; whole {
+			t.Errorf("%s: repair says that nothing was lost", what)
+		}
+	}
+}
+
+// An id was used again for other bytes, which were kept under a key of their own. Their
+// repeat, when the first use of the id has left the window and they have not.
+func TestRepeatOfAConflict(t *testing.T) {
+	clock := time.Now()
+	j := open(t, filepath.Join(t.TempDir(), "j"), func(o *Options) { o.now = func() time.Time { return clock } })
+	first, second := record(1), record(1)
+	second.Body = []byte("other bytes")
+	markPublished(t, j, appendOne(t, j, first).Seq) // what is pending stays seen
+	clock = clock.Add(48 * time.Hour)
+	if got := appendOne(t, j, second); got.Status != Conflict {
+		t.Fatalf("other bytes: got %+v, want a conflict", got)
+	}
+	aside := second
+	aside.Key = ConflictKey(second.Key, second.Body)
+	kept := appendOne(t, j, aside)
+	markPublished(t, j, kept.Seq)
+	clock = clock.Add(48 * time.Hour) // of 72 h
+	if got := appendOne(t, j, second); got != (Result{Seq: kept.Seq, Status: Repeat}) {
+		t.Errorf("its repeat: got %+v, want one of record %d", got, kept.Seq)
+	}
+	clock = clock.Add(48 * time.Hour)
+	if got := appendOne(t, j, second); got.Status != Stored {
+		t.Errorf("its repeat after the window: got %+v, want a new record", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -173,6 +174,9 @@ func Open(o Options) (*Journal, error) {
 	if err := incomplete(o.fs, o.Dir); err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 	}
+	if err := wholeTail(o.fs, o.Dir); err != nil {
+		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
+	}
 	j.cache = pebble.NewCache(16 << 20)
 	db, err := pebble.Open(o.Dir, j.pebbleOptions())
 	if err != nil {
@@ -209,6 +213,41 @@ func incomplete(fs vfs.FS, dir string) error {
 	}
 	if slices.ContainsFunc(names, ofJournal) {
 		return ErrIncomplete
+	}
+	return nil
+}
+
+// wholeTail is an error when the end of the last log is damaged and not only torn: the
+// store cannot tell one from the other there, and drops what it cannot read.
+func wholeTail(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil // Open says it better
+	}
+	last := ""
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") {
+			last = max(last, name) // their numbers have leading zeros
+		}
+	}
+	if last == "" {
+		return nil
+	}
+	number, err := logNumber(last)
+	if err != nil {
+		return err
+	}
+	f, err := fs.Open(fs.PathJoin(dir, last))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	file, err := io.ReadAll(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", last, err)
+	}
+	if at, damaged := provenDamage(file, number); damaged {
+		return fmt.Errorf("%s is damaged at byte %d; 'persat-bridge journal repair' saves what can be read", last, at)
 	}
 	return nil
 }

@@ -29,6 +29,9 @@ type Report struct {
 	// Bodiless are published records whose body could not be read: they are in the
 	// stream, and cannot be replayed or heal it.
 	Bodiless []Item
+	// Unread is how many damaged batches of the log nothing could be read of. What records
+	// they had is seen only where others come after them.
+	Unread int
 	// Notes say where in the old files damage was found.
 	Notes []string
 }
@@ -148,28 +151,40 @@ func copyFile(from, to string) error {
 
 // applyLog brings the work journal forward by one log.
 func (j *Journal) applyLog(name string, report *Report) error {
-	number, err := strconv.ParseUint(strings.TrimLeft(strings.TrimSuffix(filepath.Base(name), ".log"), "0"), 10, 32)
+	number, err := logNumber(filepath.Base(name))
 	if err != nil {
-		return fmt.Errorf("number of log: %w", err)
+		return err
 	}
 	file, err := os.ReadFile(name)
 	if err != nil {
 		return err
 	}
-	for _, r := range readLog(file, uint32(number)) {
+	for _, r := range readLog(file, number) {
 		if r.whole && j.applyBatch(r.data) == nil {
 			continue
 		}
-		saved, err := j.applySifted(r.data)
+		found, saved, err := j.applySifted(r.data)
 		if err != nil {
 			return err
 		}
 		if r.tail && saved == 0 {
 			continue // the end of the log, and after it what the file held before
 		}
+		if found == 0 {
+			report.Unread++
+		}
 		report.Notes = append(report.Notes, fmt.Sprintf("%s: damaged at byte %d; %d record(s) of that batch saved", filepath.Base(name), r.offset, saved))
 	}
 	return nil
+}
+
+// logNumber is the number of a log by its file's name.
+func logNumber(name string) (uint32, error) {
+	number, err := strconv.ParseUint(strings.TrimLeft(strings.TrimSuffix(name, ".log"), "0"), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("number of log: %w", err)
+	}
+	return uint32(number), nil
 }
 
 func (j *Journal) applyBatch(data []byte) error {
@@ -186,12 +201,15 @@ func (j *Journal) applyBatch(data []byte) error {
 // is held against what is known, and a wrong sequence is found by the body's digest. Only
 // records of which nothing is known are taken: the bytes may be those of an older batch,
 // or of what the file held as an earlier log.
-func (j *Journal) applySifted(data []byte) (saved int, err error) {
+//
+// found counts the states of records that could be read, whether or not they were taken;
+// saved those that were taken with their bodies.
+func (j *Journal) applySifted(data []byte) (found, saved int, err error) {
 	b := j.db.NewBatch()
 	defer b.Close()
 	bound, err := j.sequenceBound()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	type body struct {
 		seq   uint64
@@ -209,6 +227,7 @@ func (j *Journal) applySifted(data []byte) (saved int, err error) {
 		if p.key[0] == prefixBody || err != nil || len(v.digest) != digestSize {
 			continue
 		}
+		found++
 		seq := binary.BigEndian.Uint64(p.key[1:])
 		body, hasBody := bodies[[digestSize]byte(v.digest)]
 		if hasBody && (seq == 0 || seq > bound) {
@@ -232,10 +251,10 @@ func (j *Journal) applySifted(data []byte) (saved int, err error) {
 			err = errors.Join(err, b.Set(seqKey(prefixBody, seq), body.bytes, nil))
 		}
 		if err != nil {
-			return saved, err
+			return found, saved, err
 		}
 	}
-	return saved, j.db.Apply(b, pebble.NoSync)
+	return found, saved, j.db.Apply(b, pebble.NoSync)
 }
 
 // sequenceBound is what no sequence in the next batch of the log can be above, though a

@@ -49,6 +49,34 @@ func chunkAt(b []byte, log uint32) (position int, payload []byte, size int, ok b
 	return position, b[header:size], size, true
 }
 
+// provenDamage is where the last block of a log has a chunk that cannot be read although
+// it had been synced: a later one says so. Without one it is where a crash cut the log
+// off. Of the blocks before the last, the store finds that out by itself.
+func provenDamage(file []byte, log uint32) (at int, found bool) {
+	end := 0 // of the blocks that have chunks of this log
+	for start := 0; start < len(file); start += logBlock {
+		if _, _, _, ok := chunkAt(file[start:min(start+logBlock, len(file))], log); ok {
+			end = start
+		}
+	}
+	at = -1
+	for block, i := file[end:min(end+logBlock, len(file))], 0; i < len(block); {
+		_, _, size, ok := chunkAt(block[i:], log)
+		switch {
+		case !ok && at < 0:
+			at = i
+			i++
+		case !ok:
+			i++
+		case at >= 0 && block[i+6] >= 9 && binary.LittleEndian.Uint64(block[i+logHeader:]) > uint64(end+at):
+			return end + at, true
+		default:
+			i += size
+		}
+	}
+	return 0, false
+}
+
 // logRecord is what could be read of one batch: whole, or bytes that the batch
 // and perhaps its neighbours are somewhere in.
 type logRecord struct {

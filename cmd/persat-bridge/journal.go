@@ -264,6 +264,9 @@ func (p *program) showRepair(r journal.Report, to string) error {
 	if lost+len(r.Damaged) > 0 {
 		return fmt.Errorf("%d record(s) could not be saved", lost+len(r.Damaged))
 	}
+	if r.Unread > 0 {
+		return fmt.Errorf("%d write(s) at the end of the log could not be read: the last events that were accepted may be missing: have the sender send those again", r.Unread)
+	}
 	if len(r.Bodiless) > 0 {
 		_, err := fmt.Fprintf(p.stdout, "no event was lost; %d published one(s) lost their bodies here\n", len(r.Bodiless))
 		return err
