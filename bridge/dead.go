@@ -11,12 +11,12 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
 
-// DeadLetters returns how many dead letters fit f, and the first limit of them,
-// oldest first.
-func (b *Bridge) DeadLetters(f Filter, limit int) (total int, letters []Record, err error) {
+// DeadLetters returns how many dead letters fit f, and the first limit of them from behind
+// record after on (0: from the first), oldest first.
+func (b *Bridge) DeadLetters(f Filter, after uint64, limit int) (total int, letters []Record, err error) {
 	letters = []Record{}
 	err = b.eachDead(f, func(_ journal.DeadItem, r Record) {
-		if total++; len(letters) < limit {
+		if total++; r.Record > after && len(letters) < limit {
 			letters = append(letters, r)
 		}
 	})

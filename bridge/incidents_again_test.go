@@ -93,7 +93,7 @@ func damagedAndRepaired(t *testing.T) *rig {
 func TestSentAgainAfterRepair(t *testing.T) {
 	for _, discarded := range []bool{false, true} {
 		r := damagedAndRepaired(t)
-		_, dead, err := r.bridge.DeadLetters(bridge.Filter{}, 10)
+		_, dead, err := r.bridge.DeadLetters(bridge.Filter{}, 0, 10)
 		if err != nil || len(dead) != 1 {
 			t.Fatal(dead, err)
 		}
@@ -161,7 +161,7 @@ func TestNumericIDs(t *testing.T) {
 		t.Errorf("by an id that is the number of record 2 and the delivery id of record 1: %d discarded, error %v", n, err)
 	}
 	n, err := r.bridge.DiscardDead(t.Context(), bridge.Filter{Records: []uint64{2}})
-	_, left, _ := r.bridge.DeadLetters(bridge.Filter{}, 10)
+	_, left, _ := r.bridge.DeadLetters(bridge.Filter{}, 0, 10)
 	if n != 1 || err != nil || len(left) != 1 || left[0].Record != 1 {
 		t.Errorf("by the number of record 2: %d discarded, error %v; left %+v", n, err, left)
 	}

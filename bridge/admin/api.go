@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,9 +69,19 @@ const (
 // errNoFilter: a change of everything has to be asked for in so many words.
 var errNoFilter = echo.NewHTTPError(http.StatusBadRequest, "name ids or a filter, or say all=true")
 
+// filterParameters are those of filterOf.
+var filterParameters = []string{"id", "record", "source", "type", "entity", "q", "state", "reason", "since", "until"}
+
 // filterOf reads the parameters id and record (several), source, type, entity, q (any of
-// these), state, reason, since and until. The times are RFC 3339, or a duration back from now.
-func filterOf(q url.Values) (bridge.Filter, error) {
+// these), state, reason, since and until. The times are RFC 3339, or a duration back from
+// now. Beside those only the others named are known: a filter with a slip in its name
+// would else pick everything.
+func filterOf(q url.Values, others ...string) (bridge.Filter, error) {
+	for name := range q {
+		if !slices.Contains(filterParameters, name) && !slices.Contains(others, name) {
+			return bridge.Filter{}, echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("there is no parameter %q here: there are %s", name, strings.Join(append(others, filterParameters...), ", ")))
+		}
+	}
 	f := bridge.Filter{
 		IDs: q["id"], Source: q.Get("source"), Type: q.Get("type"), Entity: q.Get("entity"),
 		Any: q.Get("q"), State: journal.State(q.Get("state")), Reason: q.Get("reason"),
@@ -114,6 +126,32 @@ func ParseTime(text string, now time.Time) (time.Time, error) {
 	return time.Time{}, errors.New("write it like 2026-01-31T15:04:05Z, 2026-01-31, or 90m for that long ago")
 }
 
+// recordOf reads a record number; 0 when it is not given.
+func recordOf(q url.Values, name string) (uint64, error) {
+	text := q.Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, echo.NewHTTPError(http.StatusBadRequest, name+" is a record number")
+	}
+	return n, nil
+}
+
+// flagOf reads a parameter that is true or false; without a value it is false.
+func flagOf(q url.Values, name string) (bool, error) {
+	text := q.Get(name)
+	if text == "" {
+		return false, nil
+	}
+	set, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, echo.NewHTTPError(http.StatusBadRequest, name+" is true or false")
+	}
+	return set, nil
+}
+
 func limitOf(q url.Values) (int, error) {
 	text := q.Get("limit")
 	if text == "" {
@@ -128,8 +166,8 @@ func limitOf(q url.Values) (int, error) {
 
 // listOf reads what a list is asked for: a filter, in which q may name entity: and type:,
 // and how many at most.
-func listOf(q url.Values) (bridge.Filter, int, error) {
-	f, err := filterOf(q)
+func listOf(q url.Values, others ...string) (bridge.Filter, int, error) {
+	f, err := filterOf(q, append(others, "limit")...)
 	if err != nil {
 		return f, 0, err
 	}
@@ -158,15 +196,13 @@ func search(f *bridge.Filter) {
 
 func (s *Server) events(c echo.Context) error {
 	q := c.QueryParams()
-	f, limit, err := listOf(q)
+	f, limit, err := listOf(q, "before")
 	if err != nil {
 		return err
 	}
-	before := uint64(0)
-	if text := q.Get("before"); text != "" {
-		if before, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return echo.NewHTTPError(http.StatusBadRequest, "before is a record number")
-		}
+	before, err := recordOf(q, "before")
+	if err != nil {
+		return err
 	}
 	events, more, err := s.bridge.Events(c.Request().Context(), f, before, limit)
 	if err != nil {
@@ -189,12 +225,16 @@ func (s *Server) event(c echo.Context) error {
 
 func (s *Server) deadLetters(c echo.Context) error {
 	q := c.QueryParams()
-	f, limit, err := listOf(q)
+	f, limit, err := listOf(q, "after")
+	if err != nil {
+		return err
+	}
+	after, err := recordOf(q, "after")
 	if err != nil {
 		return err
 	}
 	now := time.Now().UTC() // first: what dies from here on has not been seen
-	total, letters, err := s.bridge.DeadLetters(f, limit)
+	total, letters, err := s.bridge.DeadLetters(f, after, limit)
 	if err != nil {
 		return err
 	}
@@ -202,13 +242,17 @@ func (s *Server) deadLetters(c echo.Context) error {
 }
 
 // changeOf reads the filter of a change, which must not be empty by accident.
-func changeOf(c echo.Context) (bridge.Filter, error) {
+func changeOf(c echo.Context, others ...string) (bridge.Filter, error) {
 	q := c.QueryParams()
-	f, err := filterOf(q)
+	f, err := filterOf(q, append(others, "all", "limit")...)
 	if err != nil {
 		return f, err
 	}
-	if q.Get("all") != "true" && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
+	all, err := flagOf(q, "all")
+	if err != nil {
+		return f, err
+	}
+	if !all && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
 		return f, errNoFilter
 	}
 	return f, nil
@@ -249,11 +293,15 @@ func (s *Server) replayNow(c echo.Context) error {
 }
 
 func (s *Server) startReplay(c echo.Context) error {
-	f, err := changeOf(c)
+	f, err := changeOf(c, "dry_run")
 	if err != nil {
 		return err
 	}
-	if c.QueryParam("dry_run") == "true" {
+	dry, err := flagOf(c.QueryParams(), "dry_run")
+	if err != nil {
+		return err
+	}
+	if dry {
 		n, err := s.bridge.CountReplay(c.Request().Context(), f)
 		if err != nil {
 			return err

@@ -29,7 +29,9 @@ type Query struct {
 	Reason       string
 	Since, Until string
 	All, DryRun  bool
-	Limit        int
+	// Limit bounds a list, which begins behind the record After.
+	Limit int
+	After uint64
 }
 
 func (q Query) values() url.Values {
@@ -53,6 +55,9 @@ func (q Query) values() url.Values {
 	if q.Limit > 0 {
 		v.Set("limit", fmt.Sprint(q.Limit))
 	}
+	if q.After > 0 {
+		v.Set("after", fmt.Sprint(q.After))
+	}
 	return v
 }
 
@@ -74,6 +79,19 @@ func (c *Client) Event(ctx context.Context, record uint64) (r bridge.Record, err
 // Dead lists dead letters.
 func (c *Client) Dead(ctx context.Context, q Query) (page DeadPage, err error) {
 	return page, c.call(ctx, http.MethodGet, "/api/dead", q.values(), &page)
+}
+
+// AllDead lists all the dead letters that fit.
+func (c *Client) AllDead(ctx context.Context, q Query) (DeadPage, error) {
+	q.Limit = maxLimit
+	all, err := c.Dead(ctx, q)
+	for page := all; err == nil && len(page.Dead) == maxLimit; {
+		q.After = page.Dead[maxLimit-1].Record
+		if page, err = c.Dead(ctx, q); err == nil {
+			all.Dead = append(all.Dead, page.Dead...)
+		}
+	}
+	return all, err
 }
 
 // ReplayDead makes dead letters pending again.

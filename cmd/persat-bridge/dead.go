@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,13 +106,31 @@ func (p *program) deadSubcommand(name, short string, run func(*cobra.Command, *a
 	return c
 }
 
-// listLimit is how many dead letters a list shows; more is a matter of filters.
-const listLimit = 1000
+// unknown is an error that names the IDs that no dead letter of those has.
+func (o *operatorFlags) unknown(dead []bridge.Record) error {
+	var unknown []string
+	for _, id := range o.query.IDs {
+		if !slices.ContainsFunc(dead, func(r bridge.Record) bool { return r.ID == id || fmt.Sprint(r.Record) == id }) {
+			unknown = append(unknown, id)
+		}
+	}
+	for _, n := range o.query.Records {
+		if !slices.ContainsFunc(dead, func(r bridge.Record) bool { return r.Record == uint64(n) }) {
+			unknown = append(unknown, fmt.Sprint(n))
+		}
+	}
+	if len(unknown) > 0 {
+		return fmt.Errorf("no dead letter fits %s", strings.Join(unknown, ", "))
+	}
+	return nil
+}
 
 func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFlags) error {
-	o.query.Limit = listLimit
-	page, err := client.Dead(c.Context(), o.query)
+	page, err := client.AllDead(c.Context(), o.query)
 	if err != nil {
+		return err
+	}
+	if err := o.unknown(page.Dead); err != nil {
 		return err
 	}
 	if o.json {
@@ -130,9 +149,6 @@ func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFl
 		line := row(fmt.Sprint(d.Record), d.At.Local().Format(time.DateTime), d.Source, cmp.Or(d.Type, "-"), fmt.Sprint(d.Size))
 		fmt.Fprintln(p.stdout, annotate(line, d.Reason, width))
 	}
-	if page.Total > len(page.Dead) {
-		fmt.Fprintf(p.stdout, "and %d more\n", page.Total-len(page.Dead))
-	}
 	return nil
 }
 
@@ -140,9 +156,11 @@ func (p *program) deadShow(c *cobra.Command, client *admin.Client, o *operatorFl
 	if o.query.Empty() && !o.query.All {
 		return usageError{errors.New("name the dead letters by ID or filter, or say --all")}
 	}
-	o.query.Limit = listLimit
-	page, err := client.Dead(c.Context(), o.query)
+	page, err := client.AllDead(c.Context(), o.query)
 	if err != nil {
+		return err
+	}
+	if err := o.unknown(page.Dead); err != nil {
 		return err
 	}
 	if page.Total == 0 {
@@ -160,9 +178,6 @@ func (p *program) deadShow(c *cobra.Command, client *admin.Client, o *operatorFl
 			continue
 		}
 		p.showRecord(full)
-	}
-	if page.Total > len(page.Dead) {
-		fmt.Fprintf(p.stderr, "and %d more: narrow them with --type, --source, --reason or --since\n", page.Total-len(page.Dead))
 	}
 	return nil
 }
@@ -219,9 +234,16 @@ func (p *program) changeDead(c *cobra.Command, client *admin.Client, o *operator
 	if o.query.Empty() && !o.query.All {
 		return usageError{fmt.Errorf("name the dead letters to %s by ID or filter, or say --all", verb)}
 	}
-	page, err := client.Dead(c.Context(), o.query)
+	look := client.Dead // how many there are
+	if len(o.query.IDs)+len(o.query.Records) > 0 {
+		look = client.AllDead
+	}
+	page, err := look(c.Context(), o.query)
 	if err != nil {
 		return err
+	}
+	if err := o.unknown(page.Dead); err != nil {
+		return fmt.Errorf("%w: nothing was changed", err)
 	}
 	if page.Total == 0 {
 		return errors.New("no dead letter fits")
