@@ -92,8 +92,6 @@ func (b *Bridge) append(ctx context.Context, record journal.Record) (journal.Res
 	result, err := b.journal.Append(ctx, record)
 	endSpan(span, err)
 	switch {
-	case errors.Is(err, journal.ErrFailed):
-		return result, fmt.Errorf("%w: %w", ErrFailed, err)
 	case errors.Is(err, journal.ErrClosed):
 		return result, ErrStopping
 	}
@@ -129,7 +127,7 @@ func (b *Bridge) awaitStream(ctx context.Context, seq uint64) error {
 	case <-timeout.C:
 		return ErrNotAcknowledged
 	case <-b.journal.Failed():
-		return fmt.Errorf("%w: %w", ErrFailed, b.journal.Err())
+		return b.journal.Err()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

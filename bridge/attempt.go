@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"cmp"
+
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
 
@@ -83,18 +85,11 @@ func (r *runner) load(t *task) (read, error) {
 	}
 	e, headerErr := parseHeader(item.Header)
 	if headerErr != nil {
-		return read{item: item}, firstError(err, headerErr)
+		return read{item: item}, cmp.Or(err, headerErr)
 	}
 	e.Seq, e.Body = item.Seq, body
 	if t.replay > 0 {
 		e.Replay = t.replay
 	}
 	return read{item, e}, err
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -187,7 +187,7 @@ func (b *Bridge) Drain() { b.draining.Store(true) }
 // ask for NATS: events are safe without it.
 func (b *Bridge) Ready() error {
 	if err := b.journal.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrFailed, err)
+		return err
 	}
 	if b.draining.Load() {
 		return ErrStopping

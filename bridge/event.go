@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
 
 // Delivery is what a webhook hands to Accept: one authentic request.
@@ -55,8 +57,9 @@ func (o Outcome) String() string {
 	return "unknown"
 }
 
-// Accept returns one of these, or the context's error, when it did not take the
-// delivery. After any of them the sender has to come back.
+// Accept's errors wrap one of these, the cause of the context's end, or an error of the
+// journal. After any of them the sender has to come back. Only after ErrNotAcknowledged is
+// the event surely on disk.
 var (
 	// ErrFull: the journal is at its limit, or its disk nearly full.
 	ErrFull = errors.New("journal is full")
@@ -65,7 +68,7 @@ var (
 	// ErrStopping: the bridge is shutting down.
 	ErrStopping = errors.New("bridge is stopping")
 	// ErrFailed: the journal could not write or sync. The process has to end.
-	ErrFailed = errors.New("journal failed")
+	ErrFailed = journal.ErrFailed
 	// ErrNotAcknowledged: the event is on disk, but JetStream has not
 	// acknowledged it in time, and the configuration asks for that.
 	ErrNotAcknowledged = errors.New("not yet acknowledged by JetStream")
@@ -82,7 +85,8 @@ type Event struct {
 	Entities    []string
 	Accepted    time.Time
 	Traceparent string
-	// Replay counts how often an operator sent this event again on purpose.
+	// Replay is the number of the replay that sends this event again on purpose
+	// (journal.NextReplay), unique in this journal; 0 for none.
 	Replay int
 	// Size is the length of the body, which is not always there.
 	Size int

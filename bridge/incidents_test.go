@@ -82,11 +82,11 @@ func (s *memorySession) publish(e *bridge.Event) (bridge.Receipt, error) {
 	}
 	for i, id := range m.ids {
 		if id == e.MessageID() {
-			return bridge.Receipt{Stream: "PERSAT", Sequence: uint64(i + 1), Duplicate: true}, nil
+			return bridge.Receipt{Sequence: uint64(i + 1), Duplicate: true}, nil
 		}
 	}
 	m.ids, m.bodies = append(m.ids, e.MessageID()), append(m.bodies, string(e.Body))
-	return bridge.Receipt{Stream: "PERSAT", Sequence: uint64(len(m.ids))}, nil
+	return bridge.Receipt{Sequence: uint64(len(m.ids))}, nil
 }
 
 func (s *memorySession) Stream(ctx context.Context) (bridge.StreamState, error) {

@@ -71,7 +71,7 @@ func (l *line) Publish(_ *bridge.Event, done func(bridge.Receipt, error)) {
 	case <-l.done:
 		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "cut"})
 	default:
-		done(bridge.Receipt{Stream: "PERSAT", Sequence: l.last.Add(1)}, nil)
+		done(bridge.Receipt{Sequence: l.last.Add(1)}, nil)
 	}
 }
 

@@ -81,11 +81,11 @@ func newMetrics(b *Bridge) *metrics {
 		}, []string{"source"}),
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "persat_bridge_published_total",
-			Help: "Events that JetStream has acknowledged.",
+			Help: "Acknowledgements by JetStream, those of replays and of repeats included.",
 		}, []string{"source", "type"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "persat_bridge_publish_attempts_total",
-			Help: "Attempts to publish, by their result.",
+			Help: "Attempts to publish, by their result: ok, duplicate, link_down, held, rejected or unknown.",
 		}, []string{"source", "result"}),
 		publishDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "persat_bridge_publish_duration_seconds",
@@ -110,7 +110,7 @@ func newMetrics(b *Bridge) *metrics {
 var (
 	descPending   = prometheus.NewDesc("persat_bridge_pending_events", "Events on disk that JetStream has not acknowledged yet.", []string{"source"}, nil)
 	descOldest    = prometheus.NewDesc("persat_bridge_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.", []string{"source"}, nil)
-	descHeld      = prometheus.NewDesc("persat_bridge_held_events", "Pending events of subjects that have been held for 30 seconds: an operator has to repair something.", []string{"source"}, nil)
+	descHeld      = prometheus.NewDesc("persat_bridge_held_events", "Events, replayed ones included, of subjects that have been held for 30 seconds: an operator has to repair something.", []string{"source"}, nil)
 	descDead      = prometheus.NewDesc("persat_bridge_dead_events", "Dead letters.", []string{"source"}, nil)
 	descBytes     = prometheus.NewDesc("persat_bridge_journal_bytes", "What the tables of the journal take on disk; its log, up to 80 MB, comes on top.", nil, nil)
 	descLimit     = prometheus.NewDesc("persat_bridge_journal_limit_bytes", "The size of the journal at which no more events are taken (journal.max_bytes); 0 without a limit.", nil, nil)

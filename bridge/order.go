@@ -25,7 +25,6 @@ type task struct {
 	attempts int
 	unknown  int // attempts that failed for no known reason
 	wait     backoff.BackOff
-	failure  *Failure
 	due      time.Time // when it may be tried again, while in delayed
 }
 
@@ -79,8 +78,9 @@ func (l *lanes) join(t *task) bool {
 	return t.blocked == 0
 }
 
-// leave takes t out of its lanes, and returns the tasks that may go now. Mostly t stands
-// first in all of them.
+// leave takes t, which stands in each of its lanes, out of them, and returns the tasks
+// that may go now. Only what is dropped with a cancelled replay leaves from behind the
+// first; those behind it are still blocked by the first.
 func (l *lanes) leave(t *task) []*task {
 	var free []*task
 	for _, k := range t.lane {

@@ -15,7 +15,8 @@ type Publisher interface {
 	Connect(ctx context.Context) (Session, error)
 }
 
-// Session is one connection to NATS, from its opening to its end. It never
+// Session is one connection to NATS, from its opening to its end. All its methods are
+// safe for concurrent use, also with Close. It never
 // reconnects: what is sent after a loss goes through a new session, so that
 // whatever has to be looked at first (see heal.go) has been looked at.
 type Session interface {
@@ -25,8 +26,7 @@ type Session interface {
 	// when the publisher's timeout is over or the session closed. It must not
 	// block. Every error is, or wraps, a *Failure. An attempt that failed may have
 	// stored the event all the same; to publish it again under the same id is
-	// safe. Attempts that one goroutine begins reach JetStream in that order. Safe
-	// for concurrent use.
+	// safe. Attempts that one goroutine begins reach JetStream in that order.
 	Publish(e *Event, done func(Receipt, error))
 	// Stream describes the stream as it is now. It is ErrNoStream when there is
 	// none, and wraps ErrNotPermitted when this client may not ask.
@@ -42,7 +42,6 @@ type Session interface {
 
 // Receipt is JetStream's acknowledgement.
 type Receipt struct {
-	Stream string
 	// Sequence is the message's place in the stream.
 	Sequence uint64
 	// Duplicate says that the stream had the message already.

@@ -9,9 +9,10 @@ import (
 )
 
 // runner is the publishing half of a Bridge. Its loop is one goroutine that owns
-// everything here and never waits for the disk or NATS longer than a read of the
-// journal takes. Attempts are begun by another, which gets a job, and come back as
-// results from wherever NATS answers.
+// everything here and never waits for NATS. It waits for the disk: to read, to write
+// marks, and for a sync only when the stream has lost something or a replay has filled
+// it. Attempts are begun by another goroutine, which gets a job, and come back as results
+// from wherever NATS answers.
 type runner struct {
 	b *Bridge
 

@@ -24,7 +24,7 @@ func (r *runner) settle(first result) error {
 		}
 	}
 	now := time.Now()
-	marks, err := r.marks(results, now)
+	marks, err := r.checkReceipts(results, now)
 	if err != nil {
 		return err
 	}
@@ -52,10 +52,10 @@ func (r *runner) settle(first result) error {
 	return nil
 }
 
-// marks are the marks for what JetStream has. An acknowledgement that shows that the
+// checkReceipts returns the marks for what JetStream has. An acknowledgement that shows that the
 // stream has gone back is made a failure: its event is sent again, as a repeat, once
 // it is known what the stream has lost.
-func (r *runner) marks(results []result, now time.Time) ([]journal.Mark, error) {
+func (r *runner) checkReceipts(results []result, now time.Time) ([]journal.Mark, error) {
 	marks := make([]journal.Mark, 0, len(results))
 	var before map[uint64]*Event
 	for i := range results {
@@ -143,7 +143,6 @@ func (r *runner) succeed(res result, now time.Time) {
 // fail does the one thing that there is to do for each class of failure.
 func (r *runner) fail(res result, now time.Time) error {
 	t, f := res.t, res.failure
-	t.failure = f
 	switch f.Class {
 	case LinkDown:
 		// Costs nothing: the event goes with the next session.

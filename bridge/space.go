@@ -123,8 +123,11 @@ func (s *space) measure() {
 		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
 	case known && spare < 0:
 		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %.0f %% are kept: make room", ErrFull, free, total, s.journal.Dir(), minFreeShare*100)
-	case s.full != nil && (s.maxBytes > 0 && s.maxBytes-used < s.enough() || known && spare < int64(reopenFreeShare*float64(total))):
+	case s.full != nil && s.maxBytes > 0 && s.maxBytes-used < s.enough():
 		// Not yet: it would be full again at once.
+		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used, too near to it: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
+	case s.full != nil && known && spare < int64(reopenFreeShare*float64(total)):
+		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, hardly more than the %.0f %% that are kept: make room", ErrFull, free, total, s.journal.Dir(), minFreeShare*100)
 	default:
 		s.full = nil
 	}

@@ -102,19 +102,16 @@ func (b *Bridge) held(ctx context.Context) []HeldSubject {
 
 // do runs f in Run's goroutine and returns when it has; it says whether it was
 // run, which it is not when Run is not running or ctx ended first.
-func (b *Bridge) do(ctx context.Context, f func(*runner)) bool {
+func (b *Bridge) do(ctx context.Context, f func(*runner)) {
 	if !b.running.Load() {
-		return false
+		return
 	}
 	done := make(chan struct{})
 	select {
 	case b.commands <- func(r *runner) { f(r); close(done) }:
 		<-done
-		return true
 	case <-b.ended:
-		return false
 	case <-ctx.Done():
-		return false
 	}
 }
 

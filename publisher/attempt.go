@@ -95,7 +95,7 @@ func (s *session) onAck(_ jetstream.JetStream, m *nats.Msg, ack *jetstream.PubAc
 	case ack.Duplicate:
 		s.explaining.Go(func() { s.repeated(a, ack) })
 	default:
-		a.done(bridge.Receipt{Stream: ack.Stream, Sequence: ack.Sequence}, nil)
+		a.done(bridge.Receipt{Sequence: ack.Sequence}, nil)
 	}
 }
 
@@ -147,5 +147,5 @@ func (s *session) repeated(a *attempt, ack *jetstream.PubAck) {
 		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Rejected, Reason: fmt.Sprintf("its message id %q was used before for another event (message %d of the stream): replay this dead letter, it gets a new one", id, ack.Sequence)})
 		return
 	}
-	a.done(bridge.Receipt{Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: true}, nil)
+	a.done(bridge.Receipt{Sequence: ack.Sequence, Duplicate: true}, nil)
 }

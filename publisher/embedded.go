@@ -26,7 +26,8 @@ type EmbeddedOptions struct {
 	Listen string
 	// StoreDir is where JetStream keeps its streams.
 	StoreDir string
-	// MaxPayload is the largest message in bytes; 0 is the server's 1 MiB.
+	// MaxPayload raises the largest message, in bytes, above the server's 1 MiB; less
+	// than that changes nothing.
 	MaxPayload int64
 	Log        *zap.Logger
 }
@@ -111,7 +112,7 @@ func listenOn(o *server.Options, address string) error {
 
 func lockStore(dir string) (*flock.Flock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, "persat-bridge.lock"))
 	locked, err := lock.TryLock()

@@ -4,52 +4,33 @@ import (
 	"context"
 	"errors"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 )
 
-// The server's error codes that tell something about a publish. The numbers are
-// the server's errors.json; its HTTP-like "code" does not tell them apart.
-const (
-	codeAccountLimit   jetstream.ErrorCode = 10002
-	codeClusterNoPeers jetstream.ErrorCode = 10005
-	codeNotAvailable   jetstream.ErrorCode = 10008
-	codeResources      jetstream.ErrorCode = 10023
-	codeMemory         jetstream.ErrorCode = 10028
-	codeJSNotEnabled   jetstream.ErrorCode = 10076
-	codeJSNotForAcct   jetstream.ErrorCode = 10039
-	codeStorage        jetstream.ErrorCode = 10047
-	codeMessageTooBig  jetstream.ErrorCode = 10054
-	codeWrongStream    jetstream.ErrorCode = 10060
-	codeStoreFailed    jetstream.ErrorCode = 10077
-	codeHeadersTooBig  jetstream.ErrorCode = 10097
-	codeSealed         jetstream.ErrorCode = 10109
-	codeStreamOffline  jetstream.ErrorCode = 10118
-	codeIDInProcess    jetstream.ErrorCode = 10158
-	codeTooMany        jetstream.ErrorCode = 10167
-)
+// byCode is the table of failures that the server answers with, by its error code; its
+// HTTP-like "code" does not tell them apart.
+var byCode = map[server.ErrorIdentifier]bridge.Failure{
+	server.JSStreamMessageExceedsMaximumErr: {Class: bridge.Rejected, Reason: "larger than the stream's max_msg_size: raise it, then replay this dead letter"},
+	server.JSStreamHeaderExceedsMaximumErr:  {Class: bridge.Rejected, Reason: "its headers are larger than JetStream's 64 KB, a limit that nothing raises: discard it"},
 
-// byCode is the table of failures that the server answers with.
-var byCode = map[jetstream.ErrorCode]bridge.Failure{
-	codeMessageTooBig: {Class: bridge.Rejected, Reason: "larger than the stream's max_msg_size: raise it, then replay this dead letter"},
-	codeHeadersTooBig: {Class: bridge.Rejected, Reason: "its headers are larger than JetStream's 64 KB, a limit that nothing raises: discard it"},
-
-	codeStoreFailed:    {Class: bridge.Held, Reason: "the stream refuses it: it is at a limit and discards new messages, or cannot store: make room in it or raise its limits"},
-	codeAccountLimit:   {Class: bridge.Held, Reason: "the NATS account is at its JetStream limit: raise it or make room"},
-	codeResources:      {Class: bridge.Held, Reason: "the NATS server is out of resources: look at its disk and memory"},
-	codeMemory:         {Class: bridge.Held, Reason: "the NATS server is out of memory for JetStream"},
-	codeStorage:        {Class: bridge.Held, Reason: "the NATS server is out of storage for JetStream: make room on its disk or raise its limit"},
-	codeClusterNoPeers: {Class: bridge.Held, Reason: "the NATS cluster has too few servers up"},
-	codeNotAvailable:   {Class: bridge.Held, Reason: "JetStream is not available for the moment"},
-	codeJSNotEnabled:   {Class: bridge.Held, Reason: "JetStream is not enabled on the NATS server: enable it"},
-	codeJSNotForAcct:   {Class: bridge.Held, Reason: "JetStream is not enabled for the NATS account: enable it"},
-	codeStreamOffline:  {Class: bridge.Held, Reason: "the stream is offline: look at its servers"},
-	codeTooMany:        {Class: bridge.Held, Reason: "the stream has more requests than it can take: it will go on by itself"},
-	codeIDInProcess:    {Class: bridge.Held, Reason: "the stream is still busy with an earlier attempt"},
-	codeWrongStream:    {Class: bridge.Held, Reason: "another stream has this subject: give it back to the configured one"},
-	codeSealed:         {Class: bridge.Held, Reason: "the stream is sealed: configure another, or make this one anew"},
+	server.JSStreamStoreFailedF:             {Class: bridge.Held, Reason: "the stream refuses it: it is at a limit and discards new messages, or cannot store: make room in it or raise its limits"},
+	server.JSAccountResourcesExceededErr:    {Class: bridge.Held, Reason: "the NATS account is at its JetStream limit: raise it or make room"},
+	server.JSInsufficientResourcesErr:       {Class: bridge.Held, Reason: "the NATS server is out of resources: look at its disk and memory"},
+	server.JSMemoryResourcesExceededErr:     {Class: bridge.Held, Reason: "the NATS server is out of memory for JetStream"},
+	server.JSStorageResourcesExceededErr:    {Class: bridge.Held, Reason: "the NATS server is out of storage for JetStream: make room on its disk or raise its limit"},
+	server.JSClusterNoPeersErrF:             {Class: bridge.Held, Reason: "the NATS cluster has too few servers up"},
+	server.JSClusterNotAvailErr:             {Class: bridge.Held, Reason: "JetStream is not available for the moment"},
+	server.JSNotEnabledErr:                  {Class: bridge.Held, Reason: "JetStream is not enabled on the NATS server: enable it"},
+	server.JSNotEnabledForAccountErr:        {Class: bridge.Held, Reason: "JetStream is not enabled for the NATS account: enable it"},
+	server.JSStreamOfflineErr:               {Class: bridge.Held, Reason: "the stream is offline: look at its servers"},
+	server.JSStreamTooManyRequests:          {Class: bridge.Held, Reason: "the stream has more requests than it can take: it will go on by itself"},
+	server.JSStreamDuplicateMessageConflict: {Class: bridge.Held, Reason: "the stream is still busy with an earlier attempt"},
+	server.JSStreamNotMatchErr:              {Class: bridge.Held, Reason: "another stream has this subject: give it back to the configured one"},
+	server.JSStreamSealedErr:                {Class: bridge.Held, Reason: "the stream is sealed: configure another, or make this one anew"},
 }
 
 // byError is the table of failures that the client finds.
@@ -81,7 +62,7 @@ var noAnswer = bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in
 // classify says what kind of failure err is.
 func classify(err error) *bridge.Failure {
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		if f, ok := byCode[api.ErrorCode]; ok {
+		if f, ok := byCode[server.ErrorIdentifier(api.ErrorCode)]; ok {
 			f.Err = err
 			return &f
 		}
@@ -96,6 +77,12 @@ func classify(err error) *bridge.Failure {
 	}
 	return &bridge.Failure{Class: bridge.Unknown, Reason: "publish", Err: err}
 }
+
+// The codes that are asked for by themselves.
+const (
+	codeWrongStream = jetstream.ErrorCode(server.JSStreamNotMatchErr)
+	codeSealed      = jetstream.ErrorCode(server.JSStreamSealedErr)
+)
 
 // isCode says whether the server answered with code.
 func isCode(err error, code jetstream.ErrorCode) bool {

@@ -517,8 +517,8 @@ func TestDiskFull(t *testing.T) {
 // What no server here can be brought to say, and what none has said yet.
 func TestClassify(t *testing.T) {
 	for code, want := range byCode {
-		f := classify(fmt.Errorf("publish: %w", &jetstream.APIError{ErrorCode: code, Code: 400}))
-		if f.Class != want.Class || f.Reason != want.Reason || codeOf(f) != code {
+		f := classify(fmt.Errorf("publish: %w", &jetstream.APIError{ErrorCode: jetstream.ErrorCode(code), Code: 400}))
+		if f.Class != want.Class || f.Reason != want.Reason || codeOf(f) != jetstream.ErrorCode(code) {
 			t.Errorf("code %d: got %v %v, want %v", code, f.Class, f, want.Class)
 		}
 		if f.Class != bridge.Held && f.Class != bridge.Rejected {
@@ -541,7 +541,7 @@ func TestClassify(t *testing.T) {
 		}
 	}
 	// The table must not change by being read.
-	if byCode[codeSealed].Err != nil || byError[0].failure.Err != nil {
+	if byCode[server.JSStreamSealedErr].Err != nil || byError[0].failure.Err != nil {
 		t.Error("an attempt's error is in the table")
 	}
 }

@@ -51,10 +51,13 @@ type StreamOptions struct {
 	Name string
 	// Manage makes a missing stream and adds missing subjects to one that is
 	// there. Nothing else is ever changed.
-	Manage          bool
-	Replicas        int
-	MaxAge          time.Duration
-	MaxBytes        int64
+	Manage bool
+	// Replicas is how many servers have it; 0 is 1.
+	Replicas int
+	// MaxAge is how long it keeps a message, and MaxBytes how much; 0 is no limit.
+	MaxAge   time.Duration
+	MaxBytes int64
+	// DuplicateWindow is how long a message id is known; 0 is the server's default.
 	DuplicateWindow time.Duration
 }
 
@@ -306,11 +309,11 @@ func (o *ConnectOptions) where() string {
 	if o.Embedded != nil {
 		return "the embedded server"
 	}
-	return Redact(o.URL)
+	return redact(o.URL)
 }
 
-// Redact takes the user information out of a comma-separated list of URLs.
-func Redact(urls string) string {
+// redact takes the user information out of a comma-separated list of URLs.
+func redact(urls string) string {
 	var shown []string
 	for raw := range strings.SplitSeq(urls, ",") {
 		raw = strings.TrimSpace(raw)
@@ -329,9 +332,27 @@ func Redact(urls string) string {
 	return strings.Join(shown, ",")
 }
 
-// dialer lets a connect end with its context. It tries the addresses of a name in any
-// order: the first may be that of a server that takes connections and does not answer,
-// and the next attempt must not begin with the same.
+// turns count the connects to a name, from anywhere on: of its addresses each begins
+// with the next one. The first may be that of a server that takes connections and does
+// not answer, and the next attempt must not begin with the same.
+var turns = turnsOf{of: make(map[string]int)}
+
+type turnsOf struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (t *turnsOf) next(name string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, known := t.of[name]; !known {
+		t.of[name] = rand.IntN(1 << 16)
+	}
+	t.of[name]++
+	return t.of[name]
+}
+
+// dialer lets a connect end with its context.
 type dialer struct {
 	ctx context.Context
 	err error // of the last dial
@@ -350,7 +371,9 @@ func (d *dialer) Dial(network, address string) (c net.Conn, err error) {
 		if addresses, err = net.DefaultResolver.LookupHost(ctx, host); err != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 		}
-		rand.Shuffle(len(addresses), func(i, j int) { addresses[i], addresses[j] = addresses[j], addresses[i] })
+		slices.Sort(addresses)
+		first := turns.next(host) % len(addresses)
+		addresses = slices.Concat(addresses[first:], addresses[:first])
 	}
 	each := net.Dialer{Timeout: connectTimeout / time.Duration(len(addresses))}
 	for _, a := range addresses {

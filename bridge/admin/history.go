@@ -142,7 +142,7 @@ func (h *history) get(after time.Time) History {
 		from--
 	}
 	got := History{
-		Started: h.started, Interval: sampleEvery.Seconds(), Samples: slices.Clone(h.samples[from:]),
+		Started: h.started, Interval: sampleEvery.Seconds(), Samples: append([]Sample{}, h.samples[from:]...), // [] in JSON, also when there is none
 		Types: []TypeCount{}, Refused: []RefusedCount{},
 	}
 	if len(h.ring) == 0 {

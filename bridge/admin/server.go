@@ -46,7 +46,8 @@ type Options struct {
 	// Listen is the address the server will have; it decides whether a token
 	// is needed.
 	Listen string
-	// Token is what all but health and metrics ask for; empty on loopback.
+	// Token is what all but health, metrics and the page's own files ask for. It may be
+	// empty when Listen is a loopback address.
 	Token string
 	// Pprof serves /debug/pprof/.
 	Pprof bool
@@ -71,7 +72,7 @@ var ErrNeedsToken = errors.New("admin.listen is not on loopback: set admin.token
 
 // New checks the options; it starts nothing.
 func New(o Options, b Bridge) (*Server, error) {
-	if o.Token == "" && !Loopback(o.Listen) {
+	if o.Token == "" && !loopback(o.Listen) {
 		return nil, ErrNeedsToken
 	}
 	if o.Log == nil {
@@ -84,8 +85,8 @@ func New(o Options, b Bridge) (*Server, error) {
 	return s, nil
 }
 
-// Loopback says whether a listener on address is reachable only from this host.
-func Loopback(address string) bool {
+// loopback says whether a listener on address is reachable only from this host.
+func loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false

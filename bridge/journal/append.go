@@ -44,9 +44,9 @@ var requestPool = sync.Pool{New: func() any { return &appendRequest{done: make(c
 
 // Append stores r and returns once it is on disk. Appends that wait at the same
 // time share one write and one fsync; their sequences are in the order in which
-// they came. The record's slices are read until Append has returned without an
-// error; after an error, among them a ctx that ended, they must not be changed
-// any more, for the write may still be under way.
+// they came. ctx bounds only the wait for a place in the queue; a request that was taken
+// waits for the disk. r.Header is kept, and must not be changed any more. r.Body is read
+// until Append returns, and, when that is with an error, perhaps longer.
 func (j *Journal) Append(ctx context.Context, r Record) (Result, error) {
 	select {
 	case <-j.stop: // else the buffered channel might win against it

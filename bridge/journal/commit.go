@@ -12,7 +12,8 @@ import (
 const (
 	// maxBatch is how many appends share a commit at most.
 	maxBatch = 512
-	// maxBatchBytes bounds a commit well below the store's memtable.
+	// maxBatchBytes bounds a commit to a quarter of the store's usual memtable. A batch
+	// that is larger than half of a small one the store keeps apart.
 	maxBatchBytes = 4 << 20
 )
 

@@ -171,7 +171,11 @@ func Open(o Options) (*Journal, error) {
 			return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 		}
 	}
-	if err := incomplete(o.fs, o.Dir); err != nil {
+	exists, err := look(o.fs, o.Dir)
+	if err == nil && o.ReadOnly && !exists {
+		err = errors.New("there is none")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 	}
 	if err := wholeTail(o.fs, o.Dir); err != nil {
@@ -200,21 +204,22 @@ func Open(o Options) (*Journal, error) {
 // all begins with.
 var ErrIncomplete = errors.New("files of a journal are there, but not the one that names its manifest: copy or restore the whole directory")
 
-// incomplete is ErrIncomplete of a directory that was copied or restored in part. The
-// store would see no database there, make a new one, and remove the files of the old.
-func incomplete(fs vfs.FS, dir string) error {
+// look says whether there is a journal in dir, and touches nothing. It is ErrIncomplete of
+// a directory that was copied or restored in part: the store would see no database there,
+// make a new one, and remove the files of the old.
+func look(fs vfs.FS, dir string) (exists bool, err error) {
 	found, err := pebble.Peek(dir, fs)
 	if err != nil || found.Exists {
-		return nil // what is wrong with it, Open says better
+		return true, nil // what is wrong with it, the store says better
 	}
 	names, err := fs.List(dir)
 	if err != nil {
-		return nil
+		return true, nil
 	}
 	if slices.ContainsFunc(names, ofJournal) {
-		return ErrIncomplete
+		return false, ErrIncomplete
 	}
-	return nil
+	return false, nil
 }
 
 // wholeTail is an error when the end of the last log is damaged and not only torn: the
@@ -342,8 +347,6 @@ func openError(dir string, err error) error {
 		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, ErrLocked)
 	case pebble.IsCorruptionError(err):
 		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
-	case errors.Is(err, pebble.ErrDBDoesNotExist):
-		return fmt.Errorf("open journal %s: there is none", dir)
 	}
 	return fmt.Errorf("open journal %s: %w", dir, err)
 }

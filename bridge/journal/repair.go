@@ -66,7 +66,11 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 		return report, fmt.Errorf("repair into %s: it exists already: name a new directory", to)
 	}
-	if err := isJournal(from); err != nil {
+	exists, err := look(vfs.Default, from)
+	if err == nil && !exists {
+		err = errors.New("there is no journal in it: name the directory of one (journal.dir)")
+	}
+	if err != nil {
 		return report, fmt.Errorf("repair %s: %w", from, err)
 	}
 	lock, err := pebble.LockDirectory(from, vfs.Default)
@@ -99,21 +103,6 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	}
 	err = w.copyInto(to, &report)
 	return report, errors.Join(err, w.closeStore())
-}
-
-// isJournal is nil when there is a journal in dir, in whatever state.
-func isJournal(dir string) error {
-	if err := incomplete(vfs.Default, dir); err != nil {
-		return err
-	}
-	names, err := vfs.Default.List(dir)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(names, ofJournal) {
-		return errors.New("there is no journal in it: name the directory of one (journal.dir)")
-	}
-	return nil
 }
 
 // copyTables copies all files but the logs and the lock, and returns the names

@@ -193,16 +193,18 @@ func (j *Journal) Load(seq uint64) (Item, []byte, error) {
 	return v.item(seq), body, nil
 }
 
-// StateOf says in what state a record is; ErrNotFound when its time is over.
+// StateOf says in what state a record is: Pending, Published, also when it was discarded,
+// or Dead; ErrNotFound when its time is over.
 func (j *Journal) StateOf(seq uint64) (State, error) {
+	states := [...]State{Pending, Published, Dead}
 	for range 2 { // it may have moved from one to another meanwhile
-		for prefix, state := range map[byte]State{prefixPending: Pending, prefixPublished: Published, prefixDead: Dead} {
+		for i, prefix := range [...]byte{prefixPending, prefixPublished, prefixDead} {
 			if _, err := j.get(seqKey(prefix, seq)); !errors.Is(err, ErrNotFound) {
-				return state, err
+				return states[i], err
 			}
 		}
 	}
-	return "", ErrNotFound
+	return "", fmt.Errorf("record %d: %w", seq, ErrNotFound)
 }
 
 // Body reads a record's body, in whatever state the record is. It is
@@ -298,7 +300,8 @@ func (j *Journal) Bury(item Item, d Death) error {
 // Revive moves dead letters back to pending, with the headers that the items
 // carry, and returns once that is on disk.
 func (j *Journal) Revive(items []Item) error {
-	err := j.change("revive", func(b *pebble.Batch) error {
+	defer j.recent.drop() // which may span some of them and has none: they were dead when they came
+	return j.changeSynced("revive", func(b *pebble.Batch) error {
 		for _, item := range items {
 			v := item.value()
 			if err := move(b, item.Seq, prefixDead, prefixPending, &v); err != nil {
@@ -307,14 +310,12 @@ func (j *Journal) Revive(items []Item) error {
 		}
 		return nil
 	})
-	j.recent.drop() // which may span some of them and has none: they were dead when they came
-	return errors.Join(err, j.Sync())
 }
 
 // Discard drops dead letters for good, and returns once that is on disk. Their
 // keys stay seen until the window ends: a late repeat must not bring them back.
 func (j *Journal) Discard(items []DeadItem) error {
-	err := j.change("discard", func(b *pebble.Batch) error {
+	return j.changeSynced("discard", func(b *pebble.Batch) error {
 		for _, item := range items {
 			// Published at no place in the stream and without a body is what is
 			// left of a record that is settled.
@@ -329,7 +330,6 @@ func (j *Journal) Discard(items []DeadItem) error {
 		}
 		return nil
 	})
-	return errors.Join(err, j.Sync())
 }
 
 // change writes a batch without waiting for the disk: the next append's sync, or
@@ -351,6 +351,14 @@ func (j *Journal) change(what string, fill func(*pebble.Batch) error) error {
 	}
 	j.marks.Add(1)
 	return nil
+}
+
+// changeSynced is change, and returns once that is on disk.
+func (j *Journal) changeSynced(what string, fill func(*pebble.Batch) error) error {
+	if err := j.change(what, fill); err != nil {
+		return err
+	}
+	return j.Sync()
 }
 
 // move takes the record out of one state and into another, in one batch.
@@ -446,7 +454,7 @@ func (j *Journal) Find(seq uint64) (Entry, error) {
 		e.Item = e.Clone()
 		return e, nil
 	}
-	return Entry{}, ErrNotFound
+	return Entry{}, fmt.Errorf("record %d: %w", seq, ErrNotFound)
 }
 
 // NextReplay counts deliberate replays, and returns a number that none had
@@ -458,8 +466,7 @@ func (j *Journal) NextReplay() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = j.change("count replay", func(b *pebble.Batch) error {
+	return int(n + 1), j.changeSynced("count replay", func(b *pebble.Batch) error {
 		return b.Set(metaKey("replays"), binary.BigEndian.AppendUint64(nil, n+1), nil)
 	})
-	return int(n + 1), errors.Join(err, j.Sync())
 }

@@ -64,7 +64,7 @@ func placedAt(it *iterator) (Placed, error) {
 	}
 	b, err := it.ValueAndErr()
 	if err != nil {
-		return Placed{}, err
+		return Placed{}, fmt.Errorf("place %d: %w", streamSeq, storeError{err})
 	}
 	if len(b) != 8 {
 		return Placed{}, fmt.Errorf("place %d: %w", streamSeq, errValue)
@@ -113,8 +113,7 @@ func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error
 			break
 		}
 	}
-	err = j.change("forget what was lost", func(b *pebble.Batch) error { return b.Delete(metaKey("lost"), nil) })
-	return gone, errors.Join(err, j.Sync())
+	return gone, j.changeSynced("forget what was lost", func(b *pebble.Batch) error { return b.Delete(metaKey("lost"), nil) })
 }
 
 // reopenSome is one step of Reopen; it returns how many places it went through.
@@ -195,8 +194,7 @@ func (j *Journal) LostForGood() (n int, at time.Time, err error) {
 
 // NoteGone adds records to those that are lost for good.
 func (j *Journal) NoteGone(n int) error {
-	err := j.change("note what is gone", func(b *pebble.Batch) error { return j.addGone(b, n) })
-	return errors.Join(err, j.Sync())
+	return j.changeSynced("note what is gone", func(b *pebble.Batch) error { return j.addGone(b, n) })
 }
 
 // ClearGone forgets their number.
@@ -220,10 +218,9 @@ func (j *Journal) NoteLost(streamSeq uint64) error {
 	if err != nil || noted != 0 && noted <= streamSeq {
 		return err
 	}
-	err = j.change("note what was lost", func(b *pebble.Batch) error {
+	return j.changeSynced("note what was lost", func(b *pebble.Batch) error {
 		return b.Set(metaKey("lost"), binary.BigEndian.AppendUint64(nil, streamSeq), nil)
 	})
-	return errors.Join(err, j.Sync())
 }
 
 // Lost is the lowest place that NoteLost noted; 0 for none.
@@ -260,15 +257,14 @@ func (j *Journal) Stream() (string, error) {
 
 // NoteStream notes the stream that the places are of, when that was not known.
 func (j *Journal) NoteStream(identity string) error {
-	err := j.change("note the stream", func(b *pebble.Batch) error {
+	return j.changeSynced("note the stream", func(b *pebble.Batch) error {
 		return b.Set(metaKey("stream"), []byte(identity), nil)
 	})
-	return errors.Join(err, j.Sync())
 }
 
 // SetStream notes another stream and forgets the places in the one before.
 func (j *Journal) SetStream(identity string) error {
-	err := j.change("note the stream", func(b *pebble.Batch) error {
+	return j.changeSynced("note the stream", func(b *pebble.Batch) error {
 		if err := b.DeleteRange([]byte{prefixStream}, []byte{prefixStream + 1}, nil); err != nil {
 			return err
 		}
@@ -277,17 +273,15 @@ func (j *Journal) SetStream(identity string) error {
 		}
 		return b.Set(metaKey("stream"), []byte(identity), nil)
 	})
-	return errors.Join(err, j.Sync())
 }
 
 // SetMissing notes that what was published between the two times is not in the stream,
 // which was made anew. It returns once that is on disk.
 func (j *Journal) SetMissing(since, until time.Time) error {
-	err := j.change("note what is missing", func(b *pebble.Batch) error {
+	return j.changeSynced("note what is missing", func(b *pebble.Batch) error {
 		v := binary.BigEndian.AppendUint64(nil, uint64(since.UnixNano()))
 		return b.Set(metaKey("missing"), binary.BigEndian.AppendUint64(v, uint64(until.UnixNano())), nil)
 	})
-	return errors.Join(err, j.Sync())
 }
 
 // Missing is what SetMissing noted; ok is false when there is nothing.
@@ -305,8 +299,7 @@ func (j *Journal) Missing() (since, until time.Time, ok bool, err error) {
 
 // ClearMissing forgets it: the stream has been filled.
 func (j *Journal) ClearMissing() error {
-	err := j.change("forget what is missing", func(b *pebble.Batch) error { return b.Delete(metaKey("missing"), nil) })
-	return errors.Join(err, j.Sync())
+	return j.changeSynced("forget what is missing", func(b *pebble.Batch) error { return b.Delete(metaKey("missing"), nil) })
 }
 
 // HasPlace says whether a published record has its place in the stream as it is; also of one

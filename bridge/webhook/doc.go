@@ -28,7 +28,7 @@
 //	413  body too large, declared or counted while it arrives
 //	400  the body ended early
 //	400  signature headers missing or malformed
-//	401  signature or credentials wrong, or the timestamp outside the tolerance
+//	401  signature wrong, credentials wrong or missing, or the timestamp outside the tolerance
 //	503  Accept did not take it; also a panic, because 500 would tell the sender no more
 //	202  accepted, or quarantined as a dead letter
 //	200  duplicate

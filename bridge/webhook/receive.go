@@ -64,7 +64,7 @@ func (s *Server) receive(c echo.Context) error {
 	// The sender's going away must not undo half of what is being written, nor
 	// make a 2xx out of it: Accept ends by itself or at its timeout.
 	ctx, endTrace := s.trace(s.deadlines.next(now), &d, start)
-	outcome, err := s.acceptor.Accept(ctx, d)
+	outcome, err := s.accept(ctx, d)
 	if err != nil {
 		b.bytes = nil // somebody may still be reading them: not for the next request
 		refused := notTaken(err)
@@ -83,6 +83,13 @@ func (s *Server) receive(c echo.Context) error {
 	err = s.answer(c, code, taken(outcome, d.ID))
 	g.counters.duration.Observe(time.Since(start).Seconds())
 	return err
+}
+
+// accept counts those that are at it.
+func (s *Server) accept(ctx context.Context, d bridge.Delivery) (bridge.Outcome, error) {
+	s.accepting.Add(1)
+	defer s.accepting.Add(-1)
+	return s.acceptor.Accept(ctx, d)
 }
 
 // deadlines makes contexts that end when so much time has passed, or up to a second

@@ -35,7 +35,8 @@ var defaultTimeouts = timeouts{
 
 // Serve answers on l, with TLS when tlsConfig is not nil, until ctx is done or
 // l fails. Then it drains, and returns when no request is under way or the
-// shutdown timeout has passed. It closes l. nil means that all ended well.
+// shutdown timeout has passed. It closes l. nil means that all ended well; a client that
+// was cut off because it was slow to send its request is logged and no error.
 //
 // A client should hear 503 and never a reset. HTTP/1.1 has no way to take back
 // a kept-alive connection: when the server closes it just as the next request
@@ -107,7 +108,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 
 	if err := hs.Shutdown(bound); err != nil {
 		hs.Close()
-		return errors.Join(failed, fmt.Errorf("shut down %s: requests were still under way: %w", l.Addr(), err))
+		if n := s.accepting.Load(); n > 0 {
+			return errors.Join(failed, fmt.Errorf("shut down %s: %d events were still being accepted: %w", l.Addr(), n, err))
+		}
+		s.log.Warn("the time for the end is over, and clients have not sent the whole of their requests: they are cut off", zap.Stringer("listener", l.Addr()))
 	}
 	return failed
 }

@@ -118,7 +118,8 @@ type Server struct {
 	shutdownTimeout time.Duration
 	timeouts        timeouts
 
-	draining atomic.Bool
+	draining  atomic.Bool
+	accepting atomic.Int64 // requests that are in Accept
 	// door, while it is there, is closed when requests may go on. See Serve.
 	door atomic.Pointer[chan struct{}]
 }

@@ -86,7 +86,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 
 	a.journal, err = journal.Open(journal.Options{Dir: cfg.Journal.Dir, DedupWindow: cfg.Journal.DedupWindow, MaxBytes: int64(cfg.Journal.MaxBytes), Log: log, Registerer: registry})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("journal.dir: %w", err)
 	}
 	a.onClose("journal", a.journal.Close)
 

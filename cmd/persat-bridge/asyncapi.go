@@ -266,7 +266,7 @@ func headersSchema(sources []string) map[string]any {
 			"ce-subject":         header("The identity of the entity, when the event is about exactly one and its identity has at most 1 KiB. Percent-encoded.", text(encoded)),
 			"ce-datacontenttype": header("As Content-Type.", constant("application/json")),
 			"traceparent":        header("The W3C trace context, when there is one.", text("^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")),
-			"Persat-Replay":      header("How often an operator had this event published again; absent on the first.", text("^[1-9][0-9]*$")),
+			"Persat-Replay":      header("The number of the replay that this message is of; absent on the first.", text("^[1-9][0-9]*$")),
 		},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,6 +57,9 @@ func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys)
 	l, err := net.Listen("tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("--listen: %w: stop serve first, or use --listen with another address", err)
+	}
+	if _, wrong := errors.AsType[*net.AddrError](err); wrong {
+		return usageError{fmt.Errorf("--listen: %w", err)}
 	}
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
@@ -107,7 +111,7 @@ func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) e
 	paint := newStyle(p.stdout, p.getenv)
 	var out bytes.Buffer
 	source, served := sourceOf(r.URL.Path)
-	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), shown(r.URL.Path, 200), r.Proto, r.RemoteAddr)
+	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), shown(masked(r.URL), 200), r.Proto, r.RemoteAddr)
 	fmt.Fprintf(&out, "Host: %s\n", r.Host)
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
@@ -184,6 +188,24 @@ func secretive(name string) bool {
 		}
 	}
 	return false
+}
+
+// masked is a path with its query, of which the values may be secret.
+func masked(u *url.URL) string {
+	query := u.Query()
+	for name, values := range query {
+		for i, value := range values {
+			query[name][i] = fmt.Sprintf("<%d bytes>", len(value))
+		}
+	}
+	if len(query) == 0 {
+		return u.Path
+	}
+	text, err := url.QueryUnescape(query.Encode())
+	if err != nil {
+		return u.Path
+	}
+	return u.Path + "?" + text
 }
 
 // mask hides what would let a reader of the screen in.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -47,6 +48,12 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		} else {
 			fmt.Fprintf(p.stderr, "warning: %s\n", w)
 		}
+	}
+	if mistakes, wrong := errors.AsType[config.Mistakes](err); wrong && o.json {
+		for _, m := range mistakes {
+			findings = append(findings, publisher.Finding{Level: publisher.Error, Text: m.String()})
+		}
+		return errors.Join(err, p.printJSON(findings))
 	}
 	if err != nil {
 		return err

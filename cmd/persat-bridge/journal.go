@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -194,7 +197,14 @@ func (p *program) journalDump() *cobra.Command {
 					damaged++
 					fmt.Fprintf(p.stderr, "record %d: body: %v\n", e.Seq, err)
 				}
-				if err := out.Encode(dumped{r, string(r.Body)}); err != nil {
+				d := dumped{Record: r}
+				if utf8.Valid(r.Body) {
+					text := string(r.Body)
+					d.Body = &text
+				} else {
+					d.Base64 = r.Body
+				}
+				if err := out.Encode(d); err != nil {
 					return err
 				}
 			}
@@ -207,10 +217,12 @@ func (p *program) journalDump() *cobra.Command {
 	return c
 }
 
-// dumped is a record with its body as people read it.
+// dumped is a record with its body as people read it, or, when that is no text, in
+// base64.
 type dumped struct {
 	bridge.Record
-	Body string `json:"body"`
+	Body   *string `json:"body,omitempty"`
+	Base64 []byte  `json:"body_base64,omitempty"`
 }
 
 func (p *program) journalRepair() *cobra.Command {
@@ -232,6 +244,9 @@ func (p *program) journalRepair() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if inside(*to, dir) {
+			return usageError{fmt.Errorf("--to: %s is in the old journal, which is not to be changed: name a directory elsewhere", *to)}
+		}
 		report, err := journal.Repair(dir, *to, zap.NewNop())
 		if err != nil {
 			return err
@@ -239,6 +254,18 @@ func (p *program) journalRepair() *cobra.Command {
 		return p.showRepair(report, *to)
 	}
 	return c
+}
+
+// inside says whether path is dir or below it.
+func inside(path, dir string) bool {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return false
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false
+	}
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 func (p *program) showRepair(r journal.Report, to string) error {

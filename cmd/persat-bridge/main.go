@@ -4,8 +4,8 @@
 //
 // This directory is the wiring: a file for each subcommand, app.go for the
 // bridge in its parts, config for what can be configured. Dependencies of the
-// command alone: cobra for the command line, progressbar for send, x/term to
-// know a terminal.
+// command alone: cobra for the command line, progressbar for send and replay, x/term to
+// know a terminal, the OpenTelemetry SDK to send traces.
 package main
 
 import (

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -88,6 +89,9 @@ func (o *sendOptions) validate(types []string) error {
 	case o.rate < 0:
 		return errors.New("--rate: 0 or more")
 	}
+	if u, err := url.Parse(o.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return errors.New("--url: not an address: write it like http://127.0.0.1:8080/webhooks/persat")
+	}
 	for _, t := range types {
 		if !slices.Contains(persat.Types(), t) {
 			return fmt.Errorf("no sample of event type %q; 'persat-bridge send --help' lists them, --file posts your own", t)
@@ -163,7 +167,7 @@ func (p *program) postings(o sendOptions, types []string) ([]*posting, error) {
 	if o.file != "" {
 		body, err := p.readFile(o.file)
 		if err != nil {
-			return nil, fmt.Errorf("--file: %w", err)
+			return nil, usageError{fmt.Errorf("--file: %w", err)}
 		}
 		for range o.count {
 			add(o.file, body)

@@ -37,7 +37,7 @@ func (l *loader) checkServer() {
 		l.mistake("server.max_body_bytes", "%v lets nothing in", s.MaxBodyBytes)
 	case s.MaxBodyBytes > 32*MiB:
 		l.mistake("server.max_body_bytes", "%v is more than 32MiB: NATS takes no message over 64MiB, and the journal none that large", s.MaxBodyBytes)
-	case s.MaxBodyBytes > 8*MiB:
+	case s.MaxBodyBytes > 8*MiB && l.cfg.NATS.outside():
 		l.warn("server.max_body_bytes", "%v is more than the 8 MB that NATS advises to stay below; its max_payload has to be raised too", s.MaxBodyBytes)
 	}
 	l.between("server.max_in_flight", s.MaxInFlight, 1, 1<<20)

@@ -26,7 +26,7 @@ type Config struct {
 	Publish Publish `yaml:"publish"`
 	// Accept is what has to have happened before a 2xx.
 	Accept Accept `yaml:"accept"`
-	// Tracing is reserved: this version has none.
+	// Tracing sends spans by OTLP. Default off.
 	Tracing Tracing `yaml:"tracing"`
 	// Log is what the process says, on stderr.
 	Log Log `yaml:"log"`
@@ -37,8 +37,8 @@ type Server struct {
 	// Listen is host:port; without a host, all addresses. Default ":8080".
 	Listen string `yaml:"listen"`
 	// MaxBodyBytes bounds one request body; more is a 413, which the sender
-	// repeats in vain. Default 4MiB, at most 32MiB. NATS has a limit of its own
-	// (max_payload, 1MiB unless raised): what is over that becomes a dead letter.
+	// repeats in vain. Default 4MiB, at most 32MiB. An outside NATS has a limit of its
+	// own (max_payload, 1MiB unless raised): what is over that becomes a dead letter.
 	MaxBodyBytes Size `yaml:"max_body_bytes"`
 	// MaxInFlight bounds the requests read or accepted at once; more are a 503.
 	// Default 1024. Each may hold MaxBodyBytes of memory.
@@ -84,8 +84,8 @@ type Journal struct {
 	// network share, and one process only. Default ./data/journal, relative to
 	// the working directory.
 	Dir string `yaml:"dir"`
-	// MaxBytes bounds it. At the limit, published events are dropped early, the
-	// oldest first; pending and dead ones never: then the sender gets 503.
+	// MaxBytes bounds it. From 90 % of it on published events are dropped before their
+	// time, the oldest first; pending and dead ones never: at the limit the sender gets 503.
 	// Default 10GiB, at least 16MiB.
 	MaxBytes Size `yaml:"max_bytes"`
 	// Retention is how long published events are kept for replay and to heal a

@@ -88,8 +88,8 @@ type Stream struct {
 	MaxBytes Size `yaml:"max_bytes"`
 	// DuplicateWindow is how long JetStream knows a message id again. Default 2h,
 	// at least 100ms, not over MaxAge. It costs the server 150 to 350 bytes of
-	// memory an event. A crash between acknowledgement and note that lasts longer
-	// than this stores an event twice.
+	// memory an event. When the bridge goes down between JetStream's acknowledgement and
+	// its own note of it, and stays down longer than this, that event is stored twice.
 	DuplicateWindow time.Duration `yaml:"duplicate_window"`
 }
 
@@ -99,9 +99,12 @@ var contextReplaces = []string{
 	"nats.token", "nats.token_file", "nats.nkey_file", "nats.tls.ca_file", "nats.tls.cert_file", "nats.tls.key_file",
 }
 
+// outside says whether events go to another server than the embedded one.
+func (n *NATS) outside() bool { return n.URL != "" || n.Context != "" }
+
 func (l *loader) checkNATS() {
 	n := &l.cfg.NATS
-	if n.URL != "" || n.Context != "" {
+	if n.outside() {
 		n.Embedded.Enabled = false
 	} else if !n.Embedded.Enabled && !l.bad("nats.url") {
 		l.mistake("nats.url", "empty, and nats.embedded.enabled is false, so events have nowhere to go: set one of them")
@@ -168,6 +171,9 @@ func (l *loader) checkStream(s Stream) {
 	}
 	if s.Replicas < 1 || s.Replicas > 5 {
 		l.mistake(key+"replicas", "%d is not 1 to 5", s.Replicas)
+	}
+	if s.Replicas > 1 && l.cfg.NATS.Embedded.Enabled {
+		l.mistake(key+"replicas", "%d, but the embedded server is one alone: use 1, or set nats.url to a cluster", s.Replicas)
 	}
 	if s.MaxAge < 0 || s.MaxAge > 0 && s.MaxAge < 100*time.Millisecond {
 		l.mistake(key+"max_age", "%v is neither 0s, for ever, nor at least 100ms", s.MaxAge)

@@ -30,7 +30,7 @@ func TestWarnings(t *testing.T) {
 			},
 		},
 		"bodies NATS advises against": {
-			text: auth + "server: {max_body_bytes: 16MiB}\n",
+			text: auth + "nats: {url: nats.example.com}\nserver: {max_body_bytes: 16MiB}\n",
 			want: []string{"server.max_body_bytes: 16MiB is more than the 8 MB that NATS advises to stay below; its max_payload has to be raised too"},
 		},
 		"an open embedded server": {
