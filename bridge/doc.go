@@ -16,12 +16,13 @@
 //     hand from its portal.
 //   - JetStream has stored an event and the bridge does not hear of it (the process
 //     dies, the answer is lost) until after the stream's duplicate window, two hours by
-//     default. Those few events, at most what was in flight then, are stored twice,
-//     under the same Nats-Msg-Id.
+//     default. Those few events, what was in flight then and, after a power failure of
+//     this host, what was acknowledged in the last second, are stored twice, under the
+//     same Nats-Msg-Id.
 //   - The stream forgets what it had acknowledged, and the journal has it no more: it
 //     was published longer ago than journal.retention says, or given up for space. As long
-//     as its record is there it is counted, and told with the number; after the dedup
-//     window nobody here knows of it.
+//     as its record is there it is counted, told with the number, and its id is free for
+//     the sender to send it again; after the dedup window nobody here knows of it.
 //
 // # The life of an event
 //

@@ -167,7 +167,7 @@ func limitOf(q url.Values) (int, error) {
 // listOf reads what a list is asked for: a filter, in which q may name entity: and type:,
 // and how many at most.
 func listOf(q url.Values, others ...string) (bridge.Filter, int, error) {
-	f, err := filterOf(q, append(others, "limit")...)
+	f, err := filterOf(q, append(others, "all", "limit")...) // a list is of all without being told
 	if err != nil {
 		return f, 0, err
 	}

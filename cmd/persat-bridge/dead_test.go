@@ -23,7 +23,7 @@ func TestDiscardWhatWasAskedAbout(t *testing.T) {
 	stdin, answer := io.Pipe()
 	stderr, said := io.Pipe()
 	var out bytes.Buffer
-	ended := make(chan int)
+	ended := make(chan int, 1)
 	go func() {
 		ended <- run(context.Background(), []string{"dead", "discard", "--all", "-c", b.args[2]}, b.env, stdin, &out, said)
 		said.Close()

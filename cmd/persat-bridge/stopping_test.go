@@ -115,7 +115,7 @@ func TestSIGHUPWhileStarting(t *testing.T) {
 				t.Fatalf("SIGHUP while starting: %v", err)
 			default:
 			}
-			return strings.Count(b.said(), "SIGHUP: secrets and certificate read again") > i
+			return strings.Count(b.said(), "SIGHUP: secrets read again") > i
 		})
 		b.kill()
 	}

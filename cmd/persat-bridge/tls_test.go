@@ -262,8 +262,8 @@ func TestSIGHUPReadsTheSecrets(t *testing.T) {
 		said       string
 	}{
 		{"at first", nil, 202, 401, ""},
-		{"both", []string{"# since today", fresh, old}, 202, 202, "secrets and certificate read again"},
-		{"the new one alone", []string{fresh}, 401, 202, "secrets and certificate read again"},
+		{"both", []string{"# since today", fresh, old}, 202, 202, "secrets read again"},
+		{"the new one alone", []string{fresh}, 401, 202, "secrets read again"},
 		{"a mistake changes nothing", []string{"whsec_%"}, 401, 202, "the old secrets stay"},
 	} {
 		if step.lines != nil {
