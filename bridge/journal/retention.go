@@ -198,6 +198,10 @@ const forgetChunk = 100
 // sends one again is then new. It does not wait for the disk.
 func (j *Journal) Forget(items []Item) error {
 	for chunk := range slices.Chunk(items, forgetChunk) {
+		// Read once before, so that appends do not wait for the disk while it is done.
+		for _, item := range chunk {
+			_, _ = j.get(seenKey(item.Key)) // what is wrong shows below
+		}
 		if err := j.forgetSome(chunk); err != nil {
 			return err
 		}

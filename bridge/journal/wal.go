@@ -51,7 +51,9 @@ func chunkAt(b []byte, log uint32) (position int, payload []byte, size int, ok b
 
 // provenDamage is where the last block of a log has a chunk that cannot be read although
 // it had been synced: a later one says so. Without one it is where a crash cut the log
-// off. Of the blocks before the last, the store finds that out by itself.
+// off. Of the blocks before the last, the store finds that out by itself. It is not found
+// always: the store's notes of how far the log is synced leave out blocks that were filled
+// by one batch (Pebble 2.1).
 func provenDamage(file []byte, log uint32) (at int, found bool) {
 	end := 0 // of the blocks that have chunks of this log
 	for start := 0; start < len(file); start += logBlock {
@@ -59,19 +61,22 @@ func provenDamage(file []byte, log uint32) (at int, found bool) {
 			end = start
 		}
 	}
-	at = -1
-	for block, i := file[end:min(end+logBlock, len(file))], 0; i < len(block); {
-		_, _, size, ok := chunkAt(block[i:], log)
-		switch {
-		case !ok && at < 0:
-			at = i
-			i++
-		case !ok:
-			i++
-		case at >= 0 && block[i+6] >= 9 && binary.LittleEndian.Uint64(block[i+logHeader:]) > uint64(end+at):
-			return end + at, true
-		default:
-			i += size
+	// And the one after them, of which the first chunk may be what is damaged.
+	for start := end; start <= end+logBlock && start < len(file); start += logBlock {
+		bad := -1
+		for block, i := file[start:min(start+logBlock, len(file))], 0; i < len(block); {
+			_, _, size, ok := chunkAt(block[i:], log)
+			switch {
+			case !ok && bad < 0:
+				bad = i
+				i++
+			case !ok:
+				i++
+			case bad >= 0 && block[i+6] >= 9 && binary.LittleEndian.Uint64(block[i+logHeader:]) > uint64(start+bad):
+				return start + bad, true
+			default:
+				i += size
+			}
 		}
 	}
 	return 0, false
