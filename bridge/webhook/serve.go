@@ -50,8 +50,8 @@ var defaultTimeouts = timeouts{
 //  2. The door closes: new requests wait. A client that would come back at once
 //     on a new connection is waiting for its answer instead, and soon none is
 //     left in the kernel's queue, where closing the listener would reset it.
-//  3. The listener closes, and the door opens: those that waited hear their 503,
-//     and who comes now is refused by the kernel.
+//  3. The listener closes behind those that waited in the kernel's queue, and the door
+//     opens: all hear their 503, and who comes now is refused by the kernel.
 //  4. http.Server.Shutdown closes connections that nobody has used for seconds,
 //     and waits for requests that are still being accepted.
 //
@@ -77,6 +77,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 		// net/http would answer OPTIONS * with 200 before any handler.
 		DisableGeneralOptionsHandler: true,
 	}
+	l = newLastListener(l)
 	served := make(chan error, 1)
 	go func() {
 		if tlsConfig != nil {
