@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -53,6 +54,43 @@ func (r *rig) startNATS() {
 		r.t.Fatal(err)
 	}
 	r.nats.Store(e)
+}
+
+// keepStore copies what NATS has on disk, and says where to.
+func (r *rig) keepStore() (kept string) {
+	kept = filepath.Join(r.dir, "kept")
+	if err := os.CopyFS(kept, os.DirFS(filepath.Join(r.dir, "nats"))); err != nil {
+		r.t.Fatal(err)
+	}
+	return kept
+}
+
+// putBack puts such a copy in the place of the store: what a power loss leaves. NATS
+// must not run.
+func (r *rig) putBack(kept string) {
+	store := filepath.Join(r.dir, "nats")
+	if err := os.RemoveAll(store); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(kept, store); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// losePower is putBack under a bridge that stays up.
+func (r *rig) losePower(kept string) {
+	r.stopNATS()
+	r.putBack(kept)
+	r.startNATS()
+}
+
+// deleteStream is the first half of making it anew; the bridge does the other.
+func (r *rig) deleteStream() {
+	js, hangUp := r.js()
+	defer hangUp()
+	if err := js.DeleteStream(r.t.Context(), "PERSAT"); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *rig) stopNATS() {

@@ -88,12 +88,7 @@ func (f *Filter) matches(r *Record) bool {
 		!f.Until.IsZero() && !when.Before(f.Until):
 		return false
 	}
-	return len(f.IDs)+len(f.Records) == 0 || slices.Contains(f.Records, r.Record) || slices.Contains(f.IDs, r.ID) || f.numbers(r)
-}
-
-// numbers says whether one of the ids is the number of r.
-func (f *Filter) numbers(r *Record) bool {
-	return slices.Contains(f.IDs, strconv.FormatUint(r.Record, 10))
+	return len(f.IDs)+len(f.Records) == 0 || slices.Contains(f.Records, r.Record) || slices.Contains(f.IDs, r.ID) || slices.Contains(f.IDs, strconv.FormatUint(r.Record, 10))
 }
 
 func (f *Filter) matchesAny(r *Record) bool {

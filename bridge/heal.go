@@ -333,8 +333,15 @@ func (b *Bridge) noteNewStream() error {
 		if err != nil {
 			return err
 		}
-		if e, err := parseHeader(item.Header); err == nil && item.StreamSeq != 0 {
-			since, until = earlier(since, e.Accepted), later(until, e.Accepted)
+		e, err := parseHeader(item.Header)
+		if err != nil || item.StreamSeq == 0 {
+			continue
+		}
+		if e.Accepted.Before(since) {
+			since = e.Accepted
+		}
+		if e.Accepted.After(until) {
+			until = e.Accepted
 		}
 	}
 	if err := b.journal.SetMissing(since, until); err != nil {
@@ -343,20 +350,6 @@ func (b *Bridge) noteNewStream() error {
 	command, err := b.noticeMissing()
 	b.o.Log.Warn("the stream was made anew; what was published before is not in it", zap.String("to_fill_it", command))
 	return err
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }
 
 // noticeMissing keeps the notice of a stream that was made anew, until it is filled.

@@ -2,8 +2,6 @@ package bridge_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -72,22 +70,14 @@ func TestPowerLossOfNATS(t *testing.T) {
 			r.open(true, withMetrics)
 			r.acceptMany(0, 300)
 			r.drained()
-			store, kept := filepath.Join(r.dir, "nats"), filepath.Join(r.dir, "kept")
-			if err := os.CopyFS(kept, os.DirFS(store)); err != nil {
-				t.Fatal(err)
-			}
+			kept := r.keepStore()
 			r.acceptMany(300, 300)
 			r.drained()
 			if run == "bridge restarts too" {
 				r.stop()
 			}
 			r.stopNATS()
-			if err := os.RemoveAll(store); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Rename(kept, store); err != nil {
-				t.Fatal(err)
-			}
+			r.putBack(kept)
 			if run == "others have published meanwhile" {
 				r.stop()
 				r.startNATS()
@@ -222,11 +212,7 @@ func TestStreamMadeAnew(t *testing.T) {
 	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
 	r.acceptMany(0, 200)
 	r.drained()
-	js, hangUp := r.js()
-	defer hangUp()
-	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
-		t.Fatal(err)
-	}
+	r.deleteStream()
 	r.accept(delivery("after", "x"), bridge.Accepted)
 	r.drained()
 	var notice string

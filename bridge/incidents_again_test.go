@@ -23,10 +23,7 @@ func TestSentAgainAfterALossForGood(t *testing.T) {
 	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
 	r.acceptMany(0, 5)
 	r.drained()
-	kept := filepath.Join(r.dir, "kept")
-	if err := os.CopyFS(kept, os.DirFS(filepath.Join(r.dir, "nats"))); err != nil {
-		t.Fatal(err)
-	}
+	kept := r.keepStore()
 	for i := range 10 {
 		r.accept(delivery(fmt.Sprint("b", i), fmt.Sprint(i)), bridge.Accepted)
 	}

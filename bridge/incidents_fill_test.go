@@ -2,7 +2,6 @@ package bridge_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -26,17 +25,14 @@ func (r *rig) base() map[string]int {
 	return ids
 }
 
-// losePower puts an earlier copy of the store in its place.
-func (r *rig) losePower(kept string) {
-	r.stopNATS()
-	store := filepath.Join(r.dir, "nats")
-	if err := os.RemoveAll(store); err != nil {
-		r.t.Fatal(err)
-	}
-	if err := os.Rename(kept, store); err != nil {
-		r.t.Fatal(err)
-	}
-	r.startNATS()
+// madeAnew has published n events, then the stream was made anew; that has been noticed.
+func (r *rig) madeAnew(n int) {
+	r.acceptMany(0, n)
+	r.drained()
+	r.deleteStream()
+	r.accept(delivery("after", "x"), bridge.Accepted)
+	r.drained()
+	eventually(r.t, "a notice", func() bool { return len(r.bridge.Status(r.t.Context()).Notices) == 1 })
 }
 
 // NATS loses power right after the stream was filled, or in the middle of it.
@@ -47,20 +43,8 @@ func TestPowerLossAndFill(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			r := newRig(t)
 			r.open(true, func(o *bridge.Options) { o.MaxInFlight = 4; o.Registerer = registry })
-			r.acceptMany(0, n)
-			r.drained()
-			js, hangUp := r.js()
-			if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
-				t.Fatal(err)
-			}
-			hangUp()
-			r.accept(delivery("after", "x"), bridge.Accepted)
-			r.drained()
-			eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
-			kept := filepath.Join(r.dir, "kept")
-			if err := os.CopyFS(kept, os.DirFS(filepath.Join(r.dir, "nats"))); err != nil {
-				t.Fatal(err)
-			}
+			r.madeAnew(n)
+			kept := r.keepStore()
 			if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 				t.Fatal(err)
 			}
@@ -89,24 +73,12 @@ func TestMadeAnewWhileFilling(t *testing.T) {
 	const n = 3000
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.MaxInFlight = 4 })
-	r.acceptMany(0, n)
-	r.drained()
-	remake := func() {
-		js, hangUp := r.js()
-		defer hangUp()
-		if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	remake()
-	r.accept(delivery("after", "x"), bridge.Accepted)
-	r.drained()
-	eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	r.madeAnew(n)
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "half", func() bool { return r.bridge.ReplayNow().Published > 500 })
-	remake()
+	r.deleteStream()
 	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	r.drained()
 	now, notices, has := r.bridge.ReplayNow(), r.bridge.Status(t.Context()).Notices, len(r.base())
@@ -164,11 +136,7 @@ func TestFillCommandHasTheFirst(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	r.acceptMany(0, 5)
 	r.drained()
-	js, hangUp := r.js()
-	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
-		t.Fatal(err)
-	}
-	hangUp()
+	r.deleteStream()
 	time.Sleep(1500 * time.Millisecond)
 	r.accept(delivery("after", "x"), bridge.Accepted)
 	r.drained()
@@ -201,11 +169,7 @@ func TestFillAndRetention(t *testing.T) {
 	r.open(true)
 	r.acceptMany(0, 100)
 	r.drained()
-	js, hangUp := r.js()
-	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
-		t.Fatal(err)
-	}
-	hangUp()
+	r.deleteStream()
 	half := time.Now()
 	time.Sleep(10 * time.Millisecond)
 	r.acceptMany(100, 50)

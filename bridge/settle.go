@@ -52,9 +52,9 @@ func (r *runner) settle(first result) error {
 	return nil
 }
 
-// checkReceipts returns the marks for what JetStream has. An acknowledgement that shows that the
-// stream has gone back is made a failure: its event is sent again, as a repeat, once
-// it is known what the stream has lost.
+// checkReceipts returns the marks for what JetStream has. An acknowledgement that shows
+// that the stream has gone back is made a failure: its event is sent again, as a repeat,
+// once it is known what the stream has lost.
 func (r *runner) checkReceipts(results []result, now time.Time) ([]journal.Mark, error) {
 	marks := make([]journal.Mark, 0, len(results))
 	var before map[uint64]*Event

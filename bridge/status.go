@@ -100,8 +100,8 @@ func (b *Bridge) held(ctx context.Context) []HeldSubject {
 	return held
 }
 
-// do runs f in Run's goroutine and returns when it has; it says whether it was
-// run, which it is not when Run is not running or ctx ended first.
+// do runs f in Run's goroutine and returns when it has, or at once when Run is not
+// running, or when ctx has ended first.
 func (b *Bridge) do(ctx context.Context, f func(*runner)) {
 	if !b.running.Load() {
 		return

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -117,12 +118,12 @@ func (s *session) onClosed(*nats.Conn) {
 // failed says what kind of failure it was.
 func (s *session) failed(a *attempt, err error) {
 	f := classify(err)
-	if errors.Is(err, jetstream.ErrNoStreamResponse) || isCode(err, codeWrongStream) {
+	if errors.Is(err, jetstream.ErrNoStreamResponse) || isCode(err, server.JSStreamNotMatchErr) {
 		// It may have been deleted: the next attempt finds it made again.
 		s.lookAgain()
 		switch problem := s.problemNow(); {
 		case problem == nil:
-		case isCode(err, codeWrongStream):
+		case isCode(err, server.JSStreamNotMatchErr):
 			f.Reason += ": " + problem.Error()
 		default:
 			f.Reason = fmt.Sprintf("no stream answers: stream %s: %v", s.p.o.Stream.Name, problem)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -288,7 +289,7 @@ func (c *check) mayPublish(ctx context.Context, prefix string) {
 		c.say(Error, "stream %s has the subject %s, and not %s: take it from one and give it to the other", a.Stream, probe.Subject, name)
 	case a.Error == nil:
 		c.say(Error, "publish to %s: stored as message %d: what answers does not keep to Nats-Expected-Stream", probe.Subject, a.Sequence)
-	case a.Error.ErrorCode == codeWrongStream || a.Error.ErrorCode == codeSealed:
+	case isCode(a.Error, server.JSStreamNotMatchErr) || isCode(a.Error, server.JSStreamSealedErr):
 		c.say(OK, "the NATS user may publish to %s, and stream %s answers", probe.Subject, name)
 	default:
 		c.say(Error, "publish to %s: %s: %v", probe.Subject, classify(a.Error).Reason, a.Error)

@@ -78,14 +78,8 @@ func classify(err error) *bridge.Failure {
 	return &bridge.Failure{Class: bridge.Unknown, Reason: "publish", Err: err}
 }
 
-// The codes that are asked for by themselves.
-const (
-	codeWrongStream = jetstream.ErrorCode(server.JSStreamNotMatchErr)
-	codeSealed      = jetstream.ErrorCode(server.JSStreamSealedErr)
-)
-
 // isCode says whether the server answered with code.
-func isCode(err error, code jetstream.ErrorCode) bool {
+func isCode(err error, code server.ErrorIdentifier) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
-	return ok && api.ErrorCode == code
+	return ok && server.ErrorIdentifier(api.ErrorCode) == code
 }

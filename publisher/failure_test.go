@@ -377,7 +377,7 @@ func TestFailures(t *testing.T) {
 				}
 				if attempt == "second" && strings.Contains(row.name, "took the subject over") {
 					// Known now: it is not sent into the wrong stream again.
-					if code := codeOf(f); code != codeWrongStream {
+					if code := codeOf(f); code != jetstream.ErrorCode(server.JSStreamNotMatchErr) {
 						t.Errorf("second attempt: got code %d, want 10060: %v", code, f)
 					}
 					continue

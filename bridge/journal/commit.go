@@ -183,7 +183,7 @@ func (j *Journal) takes(q *appendRequest, key []byte) (bool, error) {
 	if !j.known.mayHave(key) {
 		return false, nil
 	}
-	b, closer, err := j.db.Get(append([]byte{prefixSeen}, key...))
+	b, closer, err := j.db.Get(seenKey(string(key)))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -181,14 +180,10 @@ func (j *Journal) forgetPlace(b *pebble.Batch, e stateEntry) error {
 		return nil
 	}
 	// Only its own place: another stream may have given it to another record.
-	place, err := j.get(seqKey(prefixStream, e.v.streamSeq))
-	if err == nil && bytes.Equal(place, binary.BigEndian.AppendUint64(nil, e.seq)) {
-		return b.Delete(seqKey(prefixStream, e.v.streamSeq), nil)
+	if own, err := j.isPlaced(e.v.streamSeq, e.seq); err != nil || !own {
+		return err
 	}
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
+	return b.Delete(seqKey(prefixStream, e.v.streamSeq), nil)
 }
 
 // forgetChunk is how many keys are forgotten while no append can take one.

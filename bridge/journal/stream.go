@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -99,9 +100,9 @@ const reopenChunk = 1000
 
 // Reopen moves the published records whose place in the stream is streamSeq or
 // later back to pending, and forgets their places and what NoteLost noted. each is told
-// of every one; gone counts those whose bodies were dropped: their keys are free again, and
-// LostForGood counts them. It returns once all is on disk. A crash in between leaves some reopened and the others
-// as they were: the next look at the stream finds those again.
+// of every one; gone counts those whose bodies were dropped: their keys are free again,
+// and LostForGood counts them. It returns once all is on disk. A crash in between leaves
+// some reopened and the others as they were: the next look at the stream finds those again.
 func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error) {
 	for {
 		n, without, err := j.reopenSome(streamSeq, each)
@@ -312,9 +313,18 @@ func (j *Journal) HasPlace(seq uint64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	at, ok, err := j.PlacedFrom(p.StreamSeq)
+	placed, err := j.isPlaced(p.StreamSeq, seq)
 	if Damaged(err) {
 		return true, nil
 	}
-	return ok && at == Placed{StreamSeq: p.StreamSeq, Seq: seq}, err
+	return placed, err
+}
+
+// isPlaced says whether a place in the stream is that of a record.
+func (j *Journal) isPlaced(streamSeq, seq uint64) (bool, error) {
+	place, err := j.get(seqKey(prefixStream, streamSeq))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(place, binary.BigEndian.AppendUint64(nil, seq)), err
 }

@@ -67,10 +67,10 @@ func provenDamage(file []byte, log uint32) (at int, found bool) {
 		for block, i := file[start:min(start+logBlock, len(file))], 0; i < len(block); {
 			_, _, size, ok := chunkAt(block[i:], log)
 			switch {
-			case !ok && bad < 0:
-				bad = i
-				i++
 			case !ok:
+				if bad < 0 {
+					bad = i
+				}
 				i++
 			case bad >= 0 && block[i+6] >= 9 && binary.LittleEndian.Uint64(block[i+logHeader:]) > uint64(start+bad):
 				return start + bad, true

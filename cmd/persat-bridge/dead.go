@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,12 +126,18 @@ func (o *operatorFlags) unknown(dead []bridge.Record) error {
 	return nil
 }
 
-func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFlags) error {
-	page, err := client.AllDead(c.Context(), o.query)
+// find asks for all that fit; an ID that none has is an error.
+func (o *operatorFlags) find(ctx context.Context, client *admin.Client) (admin.DeadPage, error) {
+	page, err := client.AllDead(ctx, o.query)
 	if err != nil {
-		return err
+		return page, err
 	}
-	if err := o.unknown(page.Dead); err != nil {
+	return page, o.unknown(page.Dead)
+}
+
+func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFlags) error {
+	page, err := o.find(c.Context(), client)
+	if err != nil {
 		return err
 	}
 	if o.json {
@@ -156,11 +163,8 @@ func (p *program) deadShow(c *cobra.Command, client *admin.Client, o *operatorFl
 	if o.query.Empty() && !o.query.All {
 		return usageError{errors.New("name the dead letters by ID or filter, or say --all")}
 	}
-	page, err := client.AllDead(c.Context(), o.query)
+	page, err := o.find(c.Context(), client)
 	if err != nil {
-		return err
-	}
-	if err := o.unknown(page.Dead); err != nil {
 		return err
 	}
 	if page.Total == 0 {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -18,6 +16,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 )
 
 func (p *program) journalCommand() *cobra.Command {
@@ -244,7 +243,7 @@ func (p *program) journalRepair() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if inside(*to, dir) {
+		if config.Within(*to, dir) {
 			return usageError{fmt.Errorf("--to: %s is in the old journal, which is not to be changed: name a directory elsewhere", *to)}
 		}
 		report, err := journal.Repair(dir, *to, zap.NewNop())
@@ -254,18 +253,6 @@ func (p *program) journalRepair() *cobra.Command {
 		return p.showRepair(report, *to)
 	}
 	return c
-}
-
-// inside says whether path is dir or below it.
-func inside(path, dir string) bool {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return false
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return false
-	}
-	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 func (p *program) showRepair(r journal.Report, to string) error {

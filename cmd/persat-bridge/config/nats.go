@@ -142,12 +142,10 @@ func (l *loader) checkDirs(journal, store string) {
 	if store == "" {
 		l.mistake("nats.embedded.store_dir", "empty: name a directory")
 	}
-	a, errA := filepath.Abs(journal)
-	b, errB := filepath.Abs(store)
-	if journal == "" || store == "" || errA != nil || errB != nil {
+	if journal == "" || store == "" {
 		return
 	}
-	if within(a, b) || within(b, a) {
+	if Within(journal, store) || Within(store, journal) {
 		key, dir, other, otherDir := "nats.embedded.store_dir", store, "journal.dir", journal
 		if _, set := l.origins[key]; !set {
 			key, dir, other, otherDir = other, otherDir, key, dir
@@ -156,8 +154,14 @@ func (l *loader) checkDirs(journal, store string) {
 	}
 }
 
-// within says whether path is dir or below it.
-func within(path, dir string) bool {
+// Within says whether path is dir or below it; either may be relative to the working
+// directory.
+func Within(path, dir string) bool {
+	path, errPath := filepath.Abs(path)
+	dir, errDir := filepath.Abs(dir)
+	if errPath != nil || errDir != nil {
+		return false
+	}
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }

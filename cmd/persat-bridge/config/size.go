@@ -55,7 +55,10 @@ func ParseSize(s string) (Size, error) {
 func (s Size) String() string {
 	shortest := ""
 	for _, u := range units[:len(units)-1] {
-		if text := strconv.FormatInt(int64(s/u.size), 10) + u.name; s != 0 && s%u.size == 0 && (shortest == "" || len(text) < len(shortest)) {
+		if s == 0 || s%u.size != 0 {
+			continue
+		}
+		if text := strconv.FormatInt(int64(s/u.size), 10) + u.name; shortest == "" || len(text) < len(shortest) {
 			shortest = text
 		}
 	}
