@@ -3,6 +3,7 @@
 # make check       the tests and everything else that CI checks
 # make bench       how fast it is beside the least that can be and what others do (a quarter of an hour)
 # make soak        the oracles in full (half an hour), the seed printed
+# make mutations   the simulations over deliberate faults: each has to be caught
 # make compose-test  docker-compose.yml in the Docker engine of this machine
 # make tools       what some tests need and Debian has: chromium, promtool, strace
 # make build       bin/persat-bridge, static
@@ -14,7 +15,7 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 COMMIT      ?= $(shell c=$$(git rev-parse HEAD 2>/dev/null) && echo "$$c$$(git diff --quiet HEAD || echo +changes)")
 LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.builtFrom=$(COMMIT)
 
-.PHONY: demo test check lint fuzz bench soak build clean compose-test tools
+.PHONY: demo test check lint fuzz bench soak mutations build clean compose-test tools
 
 demo:
 	$(GO) run ./cmd/persat-bridge demo
@@ -55,6 +56,9 @@ bench:
 soak: tools
 	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long
 	$(GO) test -count=1 -timeout 30m -v -run Oracle ./bridge/persat/examples/consumer -long
+
+mutations:
+	$(GO) run ./internal/mutation
 
 compose-test:
 	$(GO) test ./cmd/persat-bridge -run '^TestCompose$$' -compose -count=1 -v -timeout 15m
