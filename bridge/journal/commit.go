@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -161,71 +159,6 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 	}
 }
 
-// seen looks whether q's key is taken, or the one that it has in a conflict (see
-// ConflictKey), by a record in the store or by one that came before it in this batch, and
-// fills in the result when it is.
-func (j *Journal) seen(q *appendRequest) (bool, error) {
-	j.scratch = append(j.scratch[:0], q.record.Key...)
-	taken, err := j.takes(q, j.scratch)
-	if taken || err != nil {
-		return taken, err
-	}
-	j.scratch = appendConflictKey(j.scratch[:0], q.record.Key, q.digest[:])
-	return j.takes(q, j.scratch)
-}
-
-// takes is seen of one key.
-func (j *Journal) takes(q *appendRequest, key []byte) (bool, error) {
-	if first := j.inBatch[string(key)]; first != nil {
-		q.result = Result{Seq: first.result.Seq, Status: compare(q.digest[:], first.digest[:])}
-		return true, nil
-	}
-	if !j.known.mayHave(key) {
-		return false, nil
-	}
-	b, closer, err := j.db.Get(seenKey(string(key)))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("look up key %q: %w", key, storeError{err})
-	}
-	defer closer.Close()
-	v, err := parseValue(b)
-	if err != nil {
-		return false, fmt.Errorf("look up key %q: %w", key, err)
-	}
-	if q.appended.Sub(v.appended) > j.o.DedupWindow {
-		waiting, err := j.waiting(v.seq)
-		if err != nil || !waiting {
-			return false, err
-		}
-	}
-	q.result = Result{Seq: v.seq, Status: compare(q.digest[:], v.digest)}
-	return true, nil
-}
-
-func compare(a, b []byte) Status {
-	if string(a) == string(b) {
-		return Repeat
-	}
-	return Conflict
-}
-
-// waiting says whether a record is pending or dead, and so neither done nor gone.
-func (j *Journal) waiting(seq uint64) (bool, error) {
-	for _, prefix := range []byte{prefixPending, prefixDead} {
-		_, closer, err := j.db.Get(seqKey(prefix, seq))
-		if err == nil {
-			return true, closer.Close()
-		}
-		if !errors.Is(err, pebble.ErrNotFound) {
-			return false, fmt.Errorf("look up record %d: %w", seq, err)
-		}
-	}
-	return false, nil
-}
-
 // put writes q's keys into the batch under seq.
 func (j *Journal) put(batch *pebble.Batch, q *appendRequest, seq uint64) error {
 	if err := setSeq(batch, prefixBody, seq, q.record.Body); err != nil {
@@ -250,14 +183,5 @@ func (j *Journal) put(batch *pebble.Batch, q *appendRequest, seq uint64) error {
 	d.Key[0] = prefixSeen
 	copy(d.Key[1:], q.record.Key)
 	copy(d.Value, j.scratch)
-	return d.Finish()
-}
-
-// setSeq sets the key of a record under a prefix, straight into the batch's memory.
-func setSeq(batch *pebble.Batch, prefix byte, seq uint64, value []byte) error {
-	d := batch.SetDeferred(9, len(value))
-	d.Key[0] = prefix
-	binary.BigEndian.PutUint64(d.Key[1:], seq)
-	copy(d.Value, value)
 	return d.Finish()
 }

@@ -1,12 +1,9 @@
 package journal
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -53,20 +50,6 @@ func (j *Journal) Trim(bodies, keys time.Time) (Trimmed, error) {
 		return total, err
 	}
 	return total, j.reclaimTrimmed(total.Bodies)
-}
-
-// reclaimTrimmed gives back the space of so many more bodies, when with those before
-// they are enough to be worth the rewriting of the tables at the ends.
-func (j *Journal) reclaimTrimmed(bodies int) error {
-	j.settling.Lock()
-	if j.trimmedBodies += bodies; j.trimmedBodies < trimChunk {
-		j.settling.Unlock()
-		return nil
-	}
-	span := j.trimmedSpan
-	j.trimmedBodies, j.trimmedSpan = 0, bodyRun{}
-	j.settling.Unlock()
-	return j.reclaim(span)
 }
 
 // trim is one step of Trim, from a sequence on; it returns where the next one
@@ -144,36 +127,6 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Tri
 	return n, next, err
 }
 
-// bodyRun is a run of records, one behind the other, whose bodies go. They go as
-// a range: the store then drops whole files, instead of carrying a tombstone for
-// each body through its levels.
-type bodyRun struct{ first, last uint64 }
-
-func (r *bodyRun) add(b *pebble.Batch, seq uint64) error {
-	if r.last != 0 && seq == r.last+1 {
-		r.last = seq
-		return nil
-	}
-	err := r.drop(b)
-	r.first, r.last = seq, seq
-	return err
-}
-
-// widen makes it reach to seq.
-func (r *bodyRun) widen(seq uint64) {
-	if r.last == 0 {
-		r.first = seq
-	}
-	r.first, r.last = min(r.first, seq), max(r.last, seq)
-}
-
-func (r *bodyRun) drop(b *pebble.Batch) error {
-	if r.last == 0 {
-		return nil
-	}
-	return b.DeleteRange(seqKey(prefixBody, r.first), seqKey(prefixBody, r.last+1), nil)
-}
-
 // forgetPlace drops the place of a record that goes.
 func (j *Journal) forgetPlace(b *pebble.Batch, e stateEntry) error {
 	if e.v.streamSeq == 0 {
@@ -184,55 +137,6 @@ func (j *Journal) forgetPlace(b *pebble.Batch, e stateEntry) error {
 		return err
 	}
 	return b.Delete(seqKey(prefixStream, e.v.streamSeq), nil)
-}
-
-// forgetChunk is how many keys are forgotten while no append can take one.
-const forgetChunk = 100
-
-// Forget frees the keys of records, unless a later record has taken them over: who
-// sends one again is then new. It does not wait for the disk.
-func (j *Journal) Forget(items []Item) error {
-	for chunk := range slices.Chunk(items, forgetChunk) {
-		// Read once before, so that appends do not wait for the disk while it is done.
-		for _, item := range chunk {
-			_, _ = j.get(seenKey(item.Key)) // what is wrong shows below
-		}
-		if err := j.forgetSome(chunk); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (j *Journal) forgetSome(items []Item) error {
-	j.keys.Lock()
-	defer j.keys.Unlock()
-	return j.change("forget keys", func(b *pebble.Batch) error {
-		for _, item := range items {
-			if item.Key == "" {
-				continue
-			}
-			key := seenKey(item.Key)
-			seen, err := j.get(key)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("record %d: key: %w", item.Seq, err)
-			}
-			v, err := parseValue(seen)
-			if err != nil {
-				return fmt.Errorf("record %d: key: %w", item.Seq, err)
-			}
-			if v.seq != item.Seq {
-				continue
-			}
-			if err := b.Delete(key, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // DropPublished drops the oldest published bodies until about want bytes of them
@@ -292,24 +196,3 @@ func (j *Journal) hasBodyFrom(seq uint64) {
 		}
 	}
 }
-
-// reclaim gives the disk the space of dropped bodies back. Without being told, the
-// store does that when it next has a reason to merge the tables they are in: for a
-// journal at rest, never. It writes no more than the two tables at the ends of the
-// span, which have bodies that stay: so it also works on a disk that is nearly full.
-func (j *Journal) reclaim(span bodyRun) error {
-	if span.last == 0 {
-		return nil
-	}
-	err := j.write(func() error {
-		return j.db.Compact(context.Background(), seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
-	})
-	if Damaged(err) {
-		return nil // it is told (DataCorruption); the space comes back with the whole file
-	}
-	return err
-}
-
-// Flush writes out what is in memory, so that the log behind it can go: a
-// shorter log is a shorter restart.
-func (j *Journal) Flush() error { return j.write(j.db.Flush) }

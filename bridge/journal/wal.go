@@ -215,32 +215,3 @@ func allZero(b []byte) bool {
 	}
 	return true
 }
-
-// setKind is how a batch marks that a key is set.
-const setKind = 1
-
-// pair is a key with its value, out of a damaged batch.
-type pair struct{ key, value []byte }
-
-// sift finds, in bytes of which any may be wrong, the keys of records with what
-// seems to be their value. Whether it is, its checksum or digest has to tell.
-func sift(data []byte) []pair {
-	var pairs []pair
-	for i := 0; i+11 < len(data); i++ {
-		if data[i] != setKind || data[i+1] != 9 {
-			continue
-		}
-		switch data[i+2] {
-		case prefixBody, prefixPending, prefixPublished, prefixDead:
-		default:
-			continue
-		}
-		length, n := binary.Uvarint(data[i+11:])
-		from := i + 11 + n
-		if n <= 0 || length > uint64(len(data)-from) {
-			continue
-		}
-		pairs = append(pairs, pair{data[i+2 : i+11], data[from : from+int(length)]})
-	}
-	return pairs
-}

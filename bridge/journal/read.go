@@ -1,0 +1,239 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// State is where in its life a record is.
+type State string
+
+// The states of a record.
+const (
+	Pending   State = "pending"
+	Published State = "published"
+	Dead      State = "dead"
+	// Discarded: a dead letter that an operator gave up. Its body is gone.
+	Discarded State = "discarded"
+)
+
+// Entry is a record in whatever state it is. The fields that do not belong to the
+// state are zero.
+type Entry struct {
+	Item
+	State     State
+	StreamSeq uint64
+	At        time.Time
+	Reason    string
+	Attempts  int
+}
+
+// Newest goes through all records from before a sequence on (0: from the end),
+// the newest first. An Item's Header is valid until the next step.
+func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if before == 0 {
+			before = j.durable.Load()
+		}
+		states := [...]State{Pending, Published, Dead}
+		var its [len(states)]*iterator
+		for i, prefix := range [...]byte{prefixPending, prefixPublished, prefixDead} {
+			it, err := j.newIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: seqKey(prefix, before)})
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("read journal: %w", err))
+				return
+			}
+			defer it.Close()
+			it.Last()
+			its[i] = it
+		}
+		for {
+			newest := -1
+			for i, it := range its {
+				if !it.Valid() {
+					if err := it.Error(); err != nil {
+						yield(Entry{}, fmt.Errorf("read journal: %w", storeError{err}))
+						return
+					}
+					continue
+				}
+				if newest < 0 || bytes.Compare(it.Key()[1:], its[newest].Key()[1:]) > 0 {
+					newest = i
+				}
+			}
+			if newest < 0 {
+				return
+			}
+			seq, v, err := entry(its[newest].Iterator)
+			state := states[newest]
+			if state == Published && v.streamSeq == 0 {
+				state = Discarded
+			}
+			e := Entry{Item: v.item(seq), State: state, StreamSeq: v.streamSeq, At: v.at, Reason: v.reason, Attempts: v.attempts}
+			if !yield(e, err) {
+				return
+			}
+			its[newest].Prev()
+		}
+	}
+}
+
+// Find reads one record without its body, whatever its state.
+func (j *Journal) Find(seq uint64) (Entry, error) {
+	for e, err := range j.Newest(seq + 1) {
+		if err != nil {
+			return Entry{}, err
+		}
+		if e.Seq != seq {
+			break
+		}
+		e.Item = e.Clone()
+		return e, nil
+	}
+	return Entry{}, fmt.Errorf("record %d: %w", seq, ErrNotFound)
+}
+
+// AllPending goes through all pending records, in order. An Item's Header is
+// valid until the next step.
+func (j *Journal) AllPending() iter.Seq2[Item, error] {
+	return func(yield func(Item, error) bool) {
+		for e, err := range j.entries(prefixPending, 0) {
+			if !yield(e.v.item(e.seq), err) {
+				return
+			}
+		}
+	}
+}
+
+// AllPublished goes through the published records from sequence from on, in
+// order. An Item's Header is valid until the next step.
+func (j *Journal) AllPublished(from uint64) iter.Seq2[PublishedItem, error] {
+	return func(yield func(PublishedItem, error) bool) {
+		for e, err := range j.entries(prefixPublished, from) {
+			if !yield(e.v.published(e.seq), err) {
+				return
+			}
+		}
+	}
+}
+
+// AllDead goes through the dead letters, oldest first. An Item's Header is valid
+// until the next step.
+func (j *Journal) AllDead() iter.Seq2[DeadItem, error] {
+	return func(yield func(DeadItem, error) bool) {
+		for e, err := range j.entries(prefixDead, 0) {
+			if !yield(e.v.dead(e.seq), err) {
+				return
+			}
+		}
+	}
+}
+
+// Published reads one published record.
+func (j *Journal) Published(seq uint64) (PublishedItem, error) {
+	v, err := j.state(prefixPublished, seq)
+	return v.published(seq), err
+}
+
+// Dead reads one dead letter.
+func (j *Journal) Dead(seq uint64) (DeadItem, error) {
+	v, err := j.state(prefixDead, seq)
+	return v.dead(seq), err
+}
+
+// StateOf says in what state a record is: Pending, Published, also when it was discarded,
+// or Dead; ErrNotFound when its time is over.
+func (j *Journal) StateOf(seq uint64) (State, error) {
+	states := [...]State{Pending, Published, Dead}
+	for range 2 { // it may have moved from one to another meanwhile
+		for i, prefix := range [...]byte{prefixPending, prefixPublished, prefixDead} {
+			if _, err := j.get(seqKey(prefix, seq)); !errors.Is(err, ErrNotFound) {
+				return states[i], err
+			}
+		}
+	}
+	return "", fmt.Errorf("record %d: %w", seq, ErrNotFound)
+}
+
+// Body reads a record's body, in whatever state the record is. It is
+// ErrNotFound once retention has dropped it.
+func (j *Journal) Body(seq uint64) ([]byte, error) {
+	return j.get(seqKey(prefixBody, seq))
+}
+
+// HasBody says whether a record still has its body.
+func (j *Journal) HasBody(seq uint64) (bool, error) {
+	if err := j.enter(); err != nil {
+		return false, err
+	}
+	defer j.leave()
+	_, closer, err := j.db.Get(seqKey(prefixBody, seq))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if Damaged(err) {
+		return true, nil // what is damaged is there; who needs it finds out
+	}
+	if err != nil {
+		return false, storeError{err}
+	}
+	return true, closer.Close()
+}
+
+type stateEntry struct {
+	seq uint64
+	v   value
+}
+
+func (j *Journal) entries(prefix byte, from uint64) iter.Seq2[stateEntry, error] {
+	return func(yield func(stateEntry, error) bool) {
+		it, err := j.iter(prefix, from)
+		if err != nil {
+			yield(stateEntry{}, fmt.Errorf("read journal: %w", err))
+			return
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			seq, v, err := entry(it.Iterator)
+			if !yield(stateEntry{seq, v}, err) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(stateEntry{}, fmt.Errorf("read journal: %w", storeError{err}))
+		}
+	}
+}
+
+func entry(it *pebble.Iterator) (uint64, value, error) {
+	seq, err := seqOf(it.Key())
+	if err != nil {
+		return 0, value{}, err
+	}
+	b, err := it.ValueAndErr()
+	if err != nil {
+		return seq, value{}, fmt.Errorf("record %d: %w", seq, storeError{err})
+	}
+	v, err := parseValue(b)
+	if err != nil {
+		return seq, value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	return seq, v, nil
+}
+
+func (j *Journal) state(prefix byte, seq uint64) (value, error) {
+	b, err := j.get(seqKey(prefix, seq))
+	if err != nil {
+		return value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	v, err := parseValue(b)
+	if err != nil {
+		return value{}, fmt.Errorf("record %d: %w", seq, err)
+	}
+	return v, nil
+}

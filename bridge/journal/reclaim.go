@@ -1,0 +1,68 @@
+package journal
+
+import (
+	"context"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// reclaimTrimmed gives back the space of so many more bodies, when with those before
+// they are enough to be worth the rewriting of the tables at the ends.
+func (j *Journal) reclaimTrimmed(bodies int) error {
+	j.settling.Lock()
+	if j.trimmedBodies += bodies; j.trimmedBodies < trimChunk {
+		j.settling.Unlock()
+		return nil
+	}
+	span := j.trimmedSpan
+	j.trimmedBodies, j.trimmedSpan = 0, bodyRun{}
+	j.settling.Unlock()
+	return j.reclaim(span)
+}
+
+// bodyRun is a run of records, one behind the other, whose bodies go. They go as
+// a range: the store then drops whole files, instead of carrying a tombstone for
+// each body through its levels.
+type bodyRun struct{ first, last uint64 }
+
+func (r *bodyRun) add(b *pebble.Batch, seq uint64) error {
+	if r.last != 0 && seq == r.last+1 {
+		r.last = seq
+		return nil
+	}
+	err := r.drop(b)
+	r.first, r.last = seq, seq
+	return err
+}
+
+// widen makes it reach to seq.
+func (r *bodyRun) widen(seq uint64) {
+	if r.last == 0 {
+		r.first = seq
+	}
+	r.first, r.last = min(r.first, seq), max(r.last, seq)
+}
+
+func (r *bodyRun) drop(b *pebble.Batch) error {
+	if r.last == 0 {
+		return nil
+	}
+	return b.DeleteRange(seqKey(prefixBody, r.first), seqKey(prefixBody, r.last+1), nil)
+}
+
+// reclaim gives the disk the space of dropped bodies back. Without being told, the
+// store does that when it next has a reason to merge the tables they are in: for a
+// journal at rest, never. It writes no more than the two tables at the ends of the
+// span, which have bodies that stay: so it also works on a disk that is nearly full.
+func (j *Journal) reclaim(span bodyRun) error {
+	if span.last == 0 {
+		return nil
+	}
+	err := j.write(func() error {
+		return j.db.Compact(context.Background(), seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
+	})
+	if Damaged(err) {
+		return nil // it is told (DataCorruption); the space comes back with the whole file
+	}
+	return err
+}

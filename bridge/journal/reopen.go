@@ -1,0 +1,92 @@
+package journal
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// reopenChunk bounds the batch of one step of Reopen.
+const reopenChunk = 1000
+
+// Reopen moves the published records whose place in the stream is streamSeq or
+// later back to pending, and forgets their places and what NoteLost noted. each is told
+// of every one; gone counts those whose bodies were dropped: their keys are free again,
+// and LostForGood counts them. It returns once all is on disk. A crash in between leaves
+// some reopened and the others as they were: the next look at the stream finds those again.
+func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error) {
+	for {
+		n, without, err := j.reopenSome(streamSeq, each)
+		if err != nil {
+			return gone, err
+		}
+		gone += without
+		if n == 0 {
+			break
+		}
+	}
+	return gone, j.changeSynced("forget what was lost", func(b *pebble.Batch) error { return b.Delete(metaKey("lost"), nil) })
+}
+
+// reopenSome is one step of Reopen; it returns how many places it went through.
+func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
+	j.settling.Lock()
+	defer j.settling.Unlock()
+	var chunk []Placed
+	for p, err := range j.AllPlaced(streamSeq) {
+		if err != nil {
+			return 0, 0, err
+		}
+		if chunk = append(chunk, p); len(chunk) == reopenChunk {
+			break
+		}
+	}
+	if len(chunk) == 0 {
+		return 0, 0, nil
+	}
+	err = j.change("reopen", func(b *pebble.Batch) error {
+		for _, p := range chunk {
+			has, err := j.reopen(b, p, each)
+			if err != nil {
+				return err
+			}
+			if !has {
+				gone++
+			}
+		}
+		if gone == 0 {
+			return nil
+		}
+		return j.addGone(b, gone)
+	})
+	return len(chunk), gone, err
+}
+
+// reopen reopens one record; has is false when it would have to be sent again and has
+// no body.
+func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, err error) {
+	if err := b.Delete(seqKey(prefixStream, p.StreamSeq), nil); err != nil {
+		return true, err
+	}
+	published, err := j.Published(p.Seq)
+	if errors.Is(err, ErrNotFound) || err == nil && published.StreamSeq != p.StreamSeq {
+		return true, nil // it is on its way already, or was published again elsewhere
+	}
+	if Damaged(err) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	if has, err := j.HasBody(p.Seq); err != nil {
+		return true, err
+	} else if !has { // only the sender can bring it back, and must not be told that it is a repeat
+		return false, j.Forget([]Item{published.Item})
+	}
+	v := published.value()
+	if err := move(b, p.Seq, prefixPublished, prefixPending, &v); err != nil {
+		return true, err
+	}
+	each(published.Item)
+	return true, nil
+}

@@ -1,0 +1,269 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"go.uber.org/zap"
+)
+
+func (j *Journal) pebbleOptions() *pebble.Options {
+	po := &pebble.Options{
+		// Pinned: an upgrade of the library does not change the files so that
+		// the version before this one could not open them.
+		FormatMajorVersion: pebble.FormatTableFormatV6,
+		FS:                 j.o.fs,
+		ReadOnly:           j.o.ReadOnly,
+		Logger:             storeLogger{j},
+		Cache:              j.cache,
+		// By default the store ends the process at the first damaged block that it
+		// reads. Here the read fails, and with it one event.
+		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
+			j.o.Log.Error("journal has a damaged block; 'persat-bridge journal repair' saves the rest", zap.String("file", i.Path), zap.Error(i.Details))
+		}},
+		MemTableSize:                j.memTableSize(),
+		MemTableStopWritesThreshold: 4,
+		// Tables of small keys may pile up before they are merged: a merge costs more
+		// than it gains where hardly anything is looked up (see known).
+		L0CompactionThreshold: 64,
+		L0StopWritesThreshold: 256,
+	}
+	for i := range po.Levels {
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].Compression = func() *block.CompressionProfile { return sstable.MinLZCompression }
+	}
+	// Tables have either bodies or keys in them. Bodies come in the order of their keys,
+	// so tables of them are never in each other's way: they are moved down the levels
+	// as they are, while those of the small keys, which would else lie across all of
+	// them, are merged time and again.
+	po.Experimental.SpanPolicyFunc = func(key []byte) (pebble.SpanPolicy, []byte, error) {
+		switch {
+		case len(key) == 0 || key[0] < prefixBody:
+			return pebble.SpanPolicy{}, []byte{prefixBody}, nil
+		case key[0] == prefixBody:
+			return pebble.SpanPolicy{}, []byte{prefixBody + 1}, nil
+		}
+		return pebble.SpanPolicy{}, nil, nil
+	}
+	return po
+}
+
+// memTableSize is 16 MiB where there is room. The usual 64 MiB doubles memory and
+// the time of a restart and gains nothing here: records are written once and read
+// back soon. The store keeps about five logs of this size for use again, so where
+// there is little room it has to be less.
+func (j *Journal) memTableSize() uint64 {
+	room := uint64(j.o.MaxBytes)
+	if disk, err := j.o.fs.GetDiskUsage(j.o.Dir); err == nil {
+		room = min(room, disk.TotalBytes)
+	}
+	return min(max(room/64, 512<<10), 16<<20)
+}
+
+// enter keeps the store open until leave; it is ErrClosed when it is too late.
+func (j *Journal) enter() error {
+	j.users.Add(1)
+	if j.closed.Load() {
+		j.users.Add(-1)
+		return ErrClosed
+	}
+	return nil
+}
+
+func (j *Journal) leave() { j.users.Add(-1) }
+
+// iterator keeps the store open until it is closed.
+type iterator struct {
+	*pebble.Iterator
+	j *Journal
+}
+
+func (it *iterator) Close() error {
+	defer it.j.leave()
+	return it.Iterator.Close()
+}
+
+func (j *Journal) newIter(o *pebble.IterOptions) (*iterator, error) {
+	if err := j.enter(); err != nil {
+		return nil, err
+	}
+	it, err := j.db.NewIter(o)
+	if err != nil {
+		j.leave()
+		return nil, err
+	}
+	return &iterator{it, j}, nil
+}
+
+// iter reads the records under prefix from sequence from on.
+func (j *Journal) iter(prefix byte, from uint64) (*iterator, error) {
+	return j.newIter(&pebble.IterOptions{LowerBound: seqKey(prefix, from), UpperBound: []byte{prefix + 1}})
+}
+
+func (j *Journal) lastSeq(prefix byte) (uint64, bool, error) {
+	it, err := j.iter(prefix, 0)
+	if err != nil {
+		return 0, false, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0, false, it.Error()
+	}
+	seq, err := seqOf(it.Key())
+	return seq, err == nil, err
+}
+
+func (j *Journal) get(key []byte) ([]byte, error) {
+	if err := j.enter(); err != nil {
+		return nil, err
+	}
+	defer j.leave()
+	b, closer, err := j.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, storeError{err}
+	}
+	defer closer.Close()
+	return append(make([]byte, 0, len(b)), b...), nil // not nil when it is empty
+}
+
+// write runs a change of the store so that a failure of the disk, which ends in
+// storeLogger.Fatalf and stays there, is returned to the caller.
+func (j *Journal) write(f func() error) error {
+	if err := j.enter(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer j.leave()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-j.failed:
+		return j.failure
+	}
+}
+
+// change writes a batch without waiting for the disk: the next append's sync, or
+// Sync, covers it.
+func (j *Journal) change(what string, fill func(*pebble.Batch) error) error {
+	if err := j.Err(); err != nil {
+		return err
+	}
+	batch := j.db.NewBatch()
+	if err := fill(batch); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", what, err), batch.Close())
+	}
+	err := j.write(func() error {
+		defer batch.Close()
+		return j.db.Apply(batch, pebble.NoSync)
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	j.marks.Add(1)
+	return nil
+}
+
+// changeSynced is change, and returns once that is on disk.
+func (j *Journal) changeSynced(what string, fill func(*pebble.Batch) error) error {
+	if err := j.change(what, fill); err != nil {
+		return err
+	}
+	return j.Sync()
+}
+
+// Sync makes the marks durable that were written since the last sync, and sees to it
+// that damage to the last append is found for what it is.
+func (j *Journal) Sync() error {
+	if err := j.Err(); err != nil {
+		return err
+	}
+	marks := j.marks.Load()
+	times := 1
+	switch {
+	case j.unproven.Swap(false):
+		// The store answers before it has noted up to where the log is synced: only the
+		// second chunk after an append surely says it.
+		times = 2
+	case j.syncedMarks.Load() >= marks:
+		return nil
+	}
+	for range times {
+		if err := j.write(func() error { return j.db.LogData(nil, pebble.Sync) }); err != nil {
+			return err
+		}
+	}
+	j.synced(marks)
+	return nil
+}
+
+// synced notes that so many marks are on disk.
+func (j *Journal) synced(marks uint64) {
+	for {
+		before := j.syncedMarks.Load()
+		if before >= marks || j.syncedMarks.CompareAndSwap(before, marks) {
+			return
+		}
+	}
+}
+
+// Flush writes out what is in memory, so that the log behind it can go: a
+// shorter log is a shorter restart.
+func (j *Journal) Flush() error { return j.write(j.db.Flush) }
+
+func (j *Journal) closeStore() error {
+	j.closed.Store(true)
+	for j.users.Load() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	defer j.cache.Unref()
+	return j.db.Close()
+}
+
+// storeError is an error of the store without what is meant for its authors.
+type storeError struct{ error }
+
+func (e storeError) Error() string {
+	text, _, _ := strings.Cut(e.error.Error(), "\n")
+	return text
+}
+
+func (e storeError) Unwrap() error { return e.error }
+
+// Damaged says whether an error is that of a block that the disk has not kept as it was
+// written. Only what lies in it cannot be read; see Repair.
+func Damaged(err error) bool { return pebble.IsCorruptionError(err) }
+
+// storeLogger is how the store speaks. It has no error to return from a failed
+// commit: it calls Fatalf and expects the process to end. Here that makes the
+// journal failed, and the goroutine stays where it is, because what follows in
+// it relies on the write having happened.
+type storeLogger struct{ j *Journal }
+
+func (l storeLogger) Infof(string, ...any) {}
+
+// Errorf logs one of many: on a full disk the store tries the same thing again
+// and again.
+func (l storeLogger) Errorf(format string, args ...any) {
+	now := time.Now().Unix()
+	if last := l.j.complained.Load(); now-last < 60 || !l.j.complained.CompareAndSwap(last, now) {
+		return
+	}
+	l.j.o.Log.Warn("journal store", zap.String("message", fmt.Sprintf(format, args...)))
+}
+
+func (l storeLogger) Fatalf(format string, args ...any) {
+	l.j.fail(fmt.Errorf(format, args...))
+	select {}
+}
