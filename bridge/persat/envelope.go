@@ -22,6 +22,20 @@ type Envelope struct {
 	// string of the same digits are one identity. The text is the sender's,
 	// any characters and any length: it is no part of a subject.
 	Entities []string
+	// Kind is the kind of thing that the event is about: by the first word of its
+	// type or, when this package does not know that word, by the members of its
+	// payload; KindOther when neither tells.
+	Kind Kind
+}
+
+// OrderKind is the kind within which an identity names one entity: Kind or, when
+// that is KindOther, the first word of the type.
+func (e Envelope) OrderKind() string {
+	if e.Kind != KindOther {
+		return string(e.Kind)
+	}
+	word, _, _ := strings.Cut(e.Type, ".")
+	return word
 }
 
 // ReadEnvelope reads the body of a delivery without building it. It returns an
@@ -79,7 +93,11 @@ func ReadEnvelope(body []byte) (Envelope, error) {
 	if err := CheckType(e.Type); err != nil {
 		return Envelope{}, err
 	}
-	e.Entities = entities(kindOf(e.Type), objects)
+	e.Kind = kindOf(e.Type)
+	if e.Kind == KindOther {
+		e.Kind = kindOfPayload(objects)
+	}
+	e.Entities = entities(e.Kind, objects)
 	return e, nil
 }
 
@@ -153,6 +171,7 @@ func invalidUTF8(b []byte) int {
 type identifiers struct {
 	id, uidClient []byte
 	twice         bool // one of them
+	members       memberSet
 }
 
 // payload reads the payload, which comes next in the body, and returns what can
@@ -184,11 +203,12 @@ func (s *scanner) identifiers(depth int) (i identifiers) {
 	s.open()
 	for first := true; s.more('}', first); first = false {
 		member := &i.id
-		switch string(unquote(s.key())) {
+		switch key := unquote(s.key()); string(key) {
 		case "_id":
 		case "uid_client":
 			member = &i.uidClient
 		default:
+			i.members |= memberOfKind(key)
 			s.value(depth + 1)
 			continue
 		}

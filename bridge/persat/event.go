@@ -28,7 +28,7 @@ type Event struct {
 	// Raw is the whole body; see Object.
 	Raw Object
 
-	// Kind is what the type says the event is about.
+	// Kind is the kind of thing that the event is about; see Envelope.
 	Kind Kind
 	// Action is what the type says has happened: all behind its first dot.
 	Action string
@@ -49,7 +49,7 @@ func Parse(data []byte) (*Event, error) {
 		return nil, fmt.Errorf("parse event: %w", err)
 	}
 	_, event.Action, _ = strings.Cut(envelope.Type, ".")
-	event.Kind = kindOf(envelope.Type)
+	event.Kind = envelope.Kind
 	event.Entities = envelope.Entities
 	return event, nil
 }

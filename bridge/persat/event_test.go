@@ -143,6 +143,8 @@ func objectsOf(t *testing.T, event *persat.Event) any {
 		objects, err = event.Deliveries()
 	case persat.KindRoute:
 		objects, err = event.Routes()
+	case persat.KindForm:
+		objects, err = event.Forms()
 	default:
 		t.Fatalf("kind %s", event.Kind)
 	}
@@ -153,7 +155,7 @@ func objectsOf(t *testing.T, event *persat.Event) any {
 }
 
 // checkAllRead looks through structs for members of Raw that have no field, or
-// whose field is zero though the member is neither null nor empty.
+// whose field is zero though the member is neither null nor false nor empty.
 func checkAllRead(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
 	switch v.Kind() {
@@ -179,7 +181,7 @@ func checkAllRead(t *testing.T, path string, v reflect.Value) {
 			}
 			known[name] = true
 			value := string(raw[name])
-			if v.Field(i).IsZero() && value != "" && value != "null" && value != `""` {
+			if v.Field(i).IsZero() && value != "" && value != "null" && value != `""` && value != "false" {
 				t.Errorf("%s.%s: zero, but the sample says %s", path, name, value)
 			}
 			checkAllRead(t, path+"."+name, v.Field(i))

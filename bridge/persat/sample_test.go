@@ -13,7 +13,7 @@ import (
 
 func TestCatalogue(t *testing.T) {
 	catalogue := persat.Catalogue()
-	confirmed := 0
+	confirmed, assumed := 0, 0
 	for i, entry := range catalogue {
 		if got := persat.Types()[i]; got != entry.Type {
 			t.Errorf("types: got %s at %d, want %s", got, i, entry.Type)
@@ -30,9 +30,15 @@ func TestCatalogue(t *testing.T) {
 		if entry.Confirmed {
 			confirmed++
 		}
+		if entry.Assumed {
+			assumed++
+		}
+		if entry.Assumed && entry.Confirmed {
+			t.Errorf("%s: read, and assumed", entry.Type)
+		}
 	}
-	if len(catalogue) != 12 || confirmed != 10 {
-		t.Errorf("got %d events, %d confirmed, want 12 and 10", len(catalogue), confirmed)
+	if len(catalogue) != 17 || confirmed != 10 || assumed != 5 {
+		t.Errorf("got %d events, %d confirmed, %d assumed, want 17, 10 and 5", len(catalogue), confirmed, assumed)
 	}
 
 	catalogue[0].Type = "changed by a caller"
@@ -147,5 +153,26 @@ func TestSampleRefuses(t *testing.T) {
 				t.Errorf("got %s, error %v, want error %q", body, err, tt.want)
 			}
 		})
+	}
+}
+
+// Two kinds under one identity would make consumers of the samples mix them up.
+func TestSamplesOfKindsDiffer(t *testing.T) {
+	kinds := make(map[string]persat.Kind)
+	for _, entry := range persat.Catalogue() {
+		body, err := persat.Sample(entry.Type, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		envelope, err := persat.ReadEnvelope(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entity := range envelope.Entities {
+			if kind, taken := kinds[entity]; taken && kind != entry.Kind {
+				t.Errorf("%s: identity %q is that of a %s, too", entry.Type, entity, kind)
+			}
+			kinds[entity] = entry.Kind
+		}
 	}
 }

@@ -27,6 +27,9 @@ func (e *Event) Snapshots() []Snapshot {
 		return nil
 	}
 	kind := kindOf(e.Type)
+	if kind == KindOther {
+		kind = kindOfPayload(newScanner(payload).payload())
+	}
 	switch payload[0] {
 	case '{':
 		return []Snapshot{snapshot(kind, payload)}

@@ -98,6 +98,7 @@ type asyncMessage struct {
 	Description string         `json:"description"`
 	ContentType string         `json:"contentType"`
 	Confirmed   bool           `json:"x-confirmed"`
+	Assumed     bool           `json:"x-assumed,omitempty"`
 	Headers     asyncRef       `json:"headers"`
 	Payload     asyncRef       `json:"payload"`
 	Examples    []asyncExample `json:"examples,omitempty"`
@@ -118,7 +119,7 @@ const asyncDescription = `Events of Persat (work orders, deliveries, delivery ro
 The payload is the body of Persat's request, byte for byte. The headers are a CloudEvent in binary mode, values percent-encoded.
 Delivery is at least once: be idempotent by ce-source and ce-id. Events of one entity come in the order in which they were accepted, which need not be the order in which they happened: an old snapshot can arrive more than a day late.
 
-x-confirmed says whether a fact was read in Persat's documentation; what was not is inferred. Schemas enforce only what was.`
+x-confirmed says whether a fact was read in Persat's documentation; what was not is inferred. Schemas enforce only what was. x-assumed marks an event whose page names no event type: its name here is a placeholder.`
 
 // newAsyncDocument describes what consumers of a bridge with this configuration
 // get.
@@ -148,7 +149,7 @@ func newAsyncDocument(cfg *config.Config) (*asyncDocument, error) {
 	}
 	d.Components.Messages[otherTypes] = asyncMessage{
 		Name: otherTypes, Title: "An event of any other type", ContentType: "application/json",
-		Description: "The same headers and envelope, with a payload that nobody has described. Of these Persat's documentation has pages that do not name the event type: an assigned delivery route is cancelled; a form is created, is updated, its state is updated, the states of many forms are updated.",
+		Description: "The same headers and envelope, with a payload that nobody has described. The events whose name is assumed arrive here when Persat calls them by another.",
 		Headers:     asyncRef{"#/components/schemas/headers"}, Payload: asyncRef{"#/components/schemas/" + otherTypes},
 	}
 	for _, name := range sources {
@@ -179,11 +180,16 @@ func (d *asyncDocument) addEvent(e persat.Entry, source string) error {
 	if e.Caveat != "" {
 		description += " " + e.Caveat
 	}
-	if !e.Confirmed {
+	title := e.Title
+	switch {
+	case e.Assumed:
+		title += " (name assumed)"
+		description += " Nobody has read the name of this event: it may arrive under another, on the channel of every other type."
+	case !e.Confirmed:
 		description += " The event type is inferred from the title of a page."
 	}
 	d.Components.Messages[e.Type] = asyncMessage{
-		Name: e.Type, Title: e.Title, Description: description, ContentType: "application/json", Confirmed: e.Confirmed,
+		Name: e.Type, Title: title, Description: description, ContentType: "application/json", Confirmed: e.Confirmed, Assumed: e.Assumed,
 		Headers: asyncRef{"#/components/schemas/headers"}, Payload: asyncRef{"#/components/schemas/" + e.Type},
 		Examples: []asyncExample{{Name: "sample", Headers: exampleHeaders(source, envelope), Payload: sample}},
 	}

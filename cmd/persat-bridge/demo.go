@@ -121,7 +121,8 @@ func (p *program) show(ctx context.Context, a *app, secret string) error {
 		id   string
 		body []byte
 	}
-	for _, eventType := range persat.Types() {
+	for _, entry := range persat.Catalogue() {
+		eventType := entry.Type
 		body, err := persat.Sample(eventType, "")
 		if err != nil {
 			return err
@@ -155,10 +156,13 @@ func (p *program) show(ctx context.Context, a *app, secret string) error {
 		if h := got.m.Header["ce-subject"]; len(h) > 0 {
 			entity = h[0]
 		}
-		fmt.Fprintln(p.stdout, demoRow(got.m.Subject, paint.paint(green, fmt.Sprintf("%6d", answer.code)), millis(answer.took), millis(arrived), fmt.Sprint(len(got.m.Data)), entity))
+		subject := got.m.Subject
+		if entry.Assumed {
+			subject += "*"
+		}
+		fmt.Fprintln(p.stdout, demoRow(subject, paint.paint(green, fmt.Sprintf("%6d", answer.code)), millis(answer.took), millis(arrived), fmt.Sprint(len(got.m.Data)), entity))
 	}
-
-	fmt.Fprintln(p.stdout)
+	fmt.Fprintf(p.stdout, "%s\n\n", paint.paint(faint, "* name assumed: no document gives the type of this event; it may arrive under another"))
 	again, err := s.post(ctx, first.id, first.body)
 	if err != nil {
 		return err
@@ -184,7 +188,7 @@ func (p *program) show(ctx context.Context, a *app, secret string) error {
 // demoRow is a line of the demo's table: with the longest subject and an entity of
 // Persat's, no wider than the narrowest terminal.
 func demoRow(subject, answer, toAnswer, toNATS, bytes, entity string) string {
-	return fmt.Sprintf("%-29s %6s %9s %10s %6s  %s", subject, answer, toAnswer, toNATS, bytes, entity)
+	return fmt.Sprintf("%-31s %6s %9s %9s %6s  %s", subject, answer, toAnswer, toNATS, bytes, entity)
 }
 
 // invocation is how this program is started: by its path, or, when 'go run' built

@@ -67,8 +67,11 @@ func catalogueTable() string {
 	var b strings.Builder
 	b.WriteString("| event type | fires when | payload | identity | to know |\n|---|---|---|---|---|\n")
 	for _, e := range persat.Catalogue() {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n",
-			mark("`"+e.Type+"`", e.Confirmed), e.Fires, mark(string(e.Payload), e.PayloadConfirmed),
+		eventType := mark("`"+e.Type+"`", e.Confirmed)
+		if e.Assumed {
+			eventType = "`" + e.Type + "` (name assumed)"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", eventType, e.Fires, mark(string(e.Payload), e.PayloadConfirmed),
 			mark("`"+e.Identity+"` "+e.IdentityType, e.IdentityConfirmed), e.Caveat)
 	}
 	return b.String()
