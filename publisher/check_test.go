@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 const deniedAPI = `authorization: {users: [
@@ -130,14 +132,14 @@ func TestCheck(t *testing.T) {
 			if test.server != nil {
 				change = append(change, test.server)
 			}
-			n := startServer(t, test.config, change...)
-			o := n.options()
+			n := natstest.Start(t, test.config, change...)
+			o := optionsFor(n.URL)
 			var admin []nats.Option
 			if test.user != "" {
 				o.Connect.User, o.Connect.Password = test.user, "pw"
 				admin = append(admin, nats.UserInfo("admin", "pw"))
 			}
-			js := n.admin(admin...)
+			js := n.JetStream(admin...)
 			if test.stream.Name != "" {
 				makeStream(t, js, test.stream)
 			}
@@ -204,7 +206,7 @@ func TestCheckIsQuiet(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	o := (&natsServer{}).options()
+	o := optionsFor("")
 	o.Connect.URL = e.URL()
 	asked := func(part string) {
 		t.Helper()
@@ -214,7 +216,7 @@ func TestCheckIsQuiet(t *testing.T) {
 		}
 	}
 	asked("CREATE")
-	makeStream(t, (&natsServer{T: t, url: e.URL()}).admin(), plain())
+	makeStream(t, natstest.JetStream(t, e.URL()), plain())
 	o.Prefixes["second"] = "acme.second"
 	asked("UPDATE")
 	asked("MSG.GET")
@@ -226,12 +228,12 @@ func TestCheckIsQuiet(t *testing.T) {
 // A sealed stream is told, and is no want of permission.
 func TestCheckSealed(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	js := n.admin()
+	n := natstest.Start(t, "")
+	js := n.JetStream()
 	makeStream(t, js, plain())
 	updateStream(func(c *jetstream.StreamConfig) { c.Sealed = true })(t, n, js)
 	var bad []string
-	for _, f := range Check(t.Context(), n.options(), 1000) {
+	for _, f := range Check(t.Context(), optionsFor(n.URL), 1000) {
 		if f.Level != OK {
 			bad = append(bad, f.Level+": "+f.Text)
 		}
@@ -242,7 +244,7 @@ func TestCheckSealed(t *testing.T) {
 }
 
 func TestCheckWithoutServer(t *testing.T) {
-	o := (&natsServer{}).options()
+	o := optionsFor("")
 	o.Connect.URL = "nats://user:pa55@127.0.0.1:1"
 	found := Check(t.Context(), o, 1)
 	if len(found) != 1 || found[0].Level != Error || !strings.HasSuffix(found[0].Text, "nats://<secret>@127.0.0.1:1: connection refused") {
@@ -261,10 +263,10 @@ func TestCheckWithoutServer(t *testing.T) {
 // In a cluster, one replica is a warning, and the cluster has its name.
 func TestCheckInCluster(t *testing.T) {
 	t.Parallel()
-	nodes := startCluster(t)
-	js := nodes[0].admin()
-	o := nodes[0].options()
-	eventually(t, "the cluster makes a stream", func() bool {
+	nodes := natstest.Cluster(t, "")
+	js := nodes[0].JetStream()
+	o := optionsFor(nodes[0].URL)
+	natstest.Eventually(t, "the cluster makes a stream", func() bool {
 		_, err := js.CreateStream(t.Context(), plain())
 		return err == nil
 	})
@@ -278,38 +280,5 @@ func TestCheckInCluster(t *testing.T) {
 	}
 	o.Stream.Replicas = 3
 	updateStream(func(c *jetstream.StreamConfig) { c.Replicas = 3 })(t, nodes[0], js)
-	eventually(t, "three replicas, as configured", func() bool { return said("ok: it has 3 replicas") && !said("warning: ") })
-}
-
-// startCluster runs three servers that are one cluster.
-func startCluster(t *testing.T) (nodes []*natsServer) {
-	t.Helper()
-	var ports, routes []string
-	for range 3 {
-		port := freeAddress(t)
-		ports, routes = append(ports, port), append(routes, fmt.Sprintf("%q", "nats://"+port))
-	}
-	ready := make(chan *natsServer)
-	for i, port := range ports {
-		file := configure(t, "127.0.0.1:-1", fmt.Sprintf("server_name: n%d\ncluster: {name: three, listen: %q, routes: [%s]}", i, port, strings.Join(routes, ", ")))
-		o, err := server.ProcessConfigFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.NoSigs, o.NoLog = true, true
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		go func() {
-			s.Start()
-			s.ReadyForConnections(10 * time.Second)
-			ready <- &natsServer{T: t, inside: s, url: s.ClientURL()}
-		}()
-	}
-	for range ports {
-		nodes = append(nodes, <-ready)
-	}
-	return nodes
+	natstest.Eventually(t, "three replicas, as configured", func() bool { return said("ok: it has 3 replicas") && !said("warning: ") })
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
+
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 func TestRedact(t *testing.T) {
@@ -76,13 +78,13 @@ func keyPair(t *testing.T, create func() (nkeys.KeyPair, error)) (key nkeys.KeyP
 	return key, public, seed
 }
 
-// knows says who the server takes the session's client for.
-func (n *natsServer) knows(t *testing.T) string {
+// clientOf is who the server takes the session's client for.
+func clientOf(t *testing.T, n *natstest.Server) string {
 	t.Helper()
 	var connz *server.Connz
-	eventually(t, "one connection is left: those refused before may still be ending", func() bool {
+	natstest.Eventually(t, "one connection is left: those refused before may still be ending", func() bool {
 		var err error
-		if connz, err = n.inside.Connz(&server.ConnzOptions{Username: true}); err != nil {
+		if connz, err = n.Inside.Connz(&server.ConnzOptions{Username: true}); err != nil {
 			t.Fatal(err)
 		}
 		return len(connz.Conns) == 1
@@ -119,23 +121,23 @@ func TestAuth(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := startServer(t, test.config)
-			o := n.options()
+			n := natstest.Start(t, test.config)
+			o := optionsFor(n.URL)
 			url := o.Connect.URL
 			o.Connect = test.right
 			o.Connect.URL = url
 			mustPublish(t, connect(t, o), "msg_1")
-			n.knows(t)
+			clientOf(t, n)
 			o.Connect = test.wrong
 			o.Connect.URL = url
 			refused(t, o, "uthorization")
 		})
 	}
-	n := startServer(t, `authorization: {user: bridge, password: pa55}`)
-	o := n.options()
-	o.Connect.URL = strings.Replace(n.url, "nats://", "nats://bridge:wr0ng@", 1)
+	n := natstest.Start(t, `authorization: {user: bridge, password: pa55}`)
+	o := optionsFor(n.URL)
+	o.Connect.URL = strings.Replace(n.URL, "nats://", "nats://bridge:wr0ng@", 1)
 	refused(t, o, "<secret>@127.0.0.1")
-	o.Connect.URL = strings.Replace(n.url, "nats://", "nats://bridge:pa55@", 1)
+	o.Connect.URL = strings.Replace(n.URL, "nats://", "nats://bridge:pa55@", 1)
 	connect(t, o)
 	o.Connect.NkeyFile = filepath.Join(t.TempDir(), "missing.nk")
 	refused(t, o, "missing.nk")
@@ -179,7 +181,7 @@ func TestAuthCreds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := startServer(t, "", func(o *server.Options) {
+	n := natstest.Start(t, "", func(o *server.Options) {
 		o.JetStream = false // it would need a system account
 		o.TrustedOperators = []*jwt.OperatorClaims{jwt.NewOperatorClaims(operatorID)}
 		resolver := &server.MemAccResolver{}
@@ -188,11 +190,11 @@ func TestAuthCreds(t *testing.T) {
 		}
 		o.AccountResolver = resolver
 	})
-	o := n.options()
+	o := optionsFor(n.URL)
 	refused(t, o, "uthorization")
 	o.Connect.CredsFile = write(t, "bridge.creds", creds)
 	connect(t, o)
-	if got := n.knows(t); got != userID {
+	if got := clientOf(t, n); got != userID {
 		t.Errorf("the server takes it for %q", got)
 	}
 	o.Connect.CredsFile = filepath.Join(t.TempDir(), "missing.creds")
@@ -258,8 +260,8 @@ func TestTLS(t *testing.T) {
 	cert, key := ours.issue("server")
 	tls := fmt.Sprintf("cert_file: %q, key_file: %q, ca_file: %q", cert, key, ours.file)
 	t.Run("of the server", func(t *testing.T) {
-		n := startServer(t, "tls: {"+tls+"}")
-		o := n.options()
+		n := natstest.Start(t, "tls: {"+tls+"}")
+		o := optionsFor(n.URL)
 		refused(t, o, "certificate")
 		o.Connect.CAFile = theirs.file
 		refused(t, o, "certificate")
@@ -267,11 +269,11 @@ func TestTLS(t *testing.T) {
 		refused(t, o, "missing.pem")
 		o.Connect.CAFile = ours.file
 		mustPublish(t, connect(t, o), "msg_1")
-		n.knows(t)
+		clientOf(t, n)
 	})
 	t.Run("of both", func(t *testing.T) {
-		n := startServer(t, "tls: {verify_and_map: true, "+tls+"}\nauthorization: {users: [{user: \"CN=bridge\"}]}")
-		o := n.options()
+		n := natstest.Start(t, "tls: {verify_and_map: true, "+tls+"}\nauthorization: {users: [{user: \"CN=bridge\"}]}")
+		o := optionsFor(n.URL)
 		o.Connect.CAFile = ours.file
 		refused(t, o, "certificate")
 		o.Connect.CertFile, o.Connect.KeyFile = theirs.issue("bridge")
@@ -280,7 +282,7 @@ func TestTLS(t *testing.T) {
 		refused(t, o, "uthorization")
 		o.Connect.CertFile, o.Connect.KeyFile = ours.issue("bridge")
 		mustPublish(t, connect(t, o), "msg_1")
-		if got := n.knows(t); got != "CN=bridge" {
+		if got := clientOf(t, n); got != "CN=bridge" {
 			t.Errorf("the server takes it for %q", got)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // names answers every question for an A record with these addresses, in this order.
@@ -55,7 +57,7 @@ func TestPausedServerBehindOneName(t *testing.T) {
 	}
 	defer paused.Close()
 	port := paused.Addr().(*net.TCPAddr).Port
-	startServer(t, "", func(o *server.Options) { o.Host, o.Port = "127.0.0.2", port })
+	natstest.Start(t, "", func(o *server.Options) { o.Host, o.Port = "127.0.0.2", port })
 	before := net.DefaultResolver
 	defer func() { net.DefaultResolver = before }()
 	net.DefaultResolver = names(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
@@ -95,10 +97,10 @@ func TestSameFailureSameWords(t *testing.T) {
 
 // Of two servers one refuses our password and the other is down: what is wrong is the password.
 func TestTheRefusalIsTold(t *testing.T) {
-	n := startServer(t, `authorization: {user: bridge, password: pa55}`)
+	n := natstest.Start(t, `authorization: {user: bridge, password: pa55}`)
 	silent := 0
 	for range 10 {
-		_, err := Dial(context.Background(), ConnectOptions{URL: n.url + ",nats://" + freeAddress(t), User: "bridge", Password: "wr0ng"})
+		_, err := Dial(context.Background(), ConnectOptions{URL: n.URL + ",nats://" + natstest.FreeAddress(t), User: "bridge", Password: "wr0ng"})
 		if err == nil {
 			t.Fatal("connected")
 		}

@@ -19,7 +19,7 @@ func startEmbedded(t *testing.T, o EmbeddedOptions) (*Embedded, error) {
 
 func embeddedSession(t *testing.T, e *Embedded) *session {
 	t.Helper()
-	o := (&natsServer{}).options()
+	o := optionsFor("")
 	o.Connect = ConnectOptions{Embedded: e}
 	return connect(t, o).(*session)
 }
@@ -42,7 +42,7 @@ func TestEmbeddedAgain(t *testing.T) {
 		if got := s.nc.MaxPayload(); got != 2<<20 {
 			t.Errorf("got max_payload %d", got)
 		}
-		outside := (&natsServer{}).options()
+		outside := optionsFor("")
 		outside.Connect.URL = e.URL()
 		connect(t, outside).Close()
 		address = strings.TrimPrefix(e.URL(), "nats://")

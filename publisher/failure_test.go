@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // failing is one row of the failure table: a server in some state, an event, and
@@ -29,7 +30,7 @@ type failing struct {
 	stream  jetstream.StreamConfig
 	options func(*Options)
 	// spoil brings about the fault after the bridge has connected.
-	spoil func(*testing.T, *natsServer, jetstream.JetStream, bridge.Session)
+	spoil func(*testing.T, *natstest.Server, jetstream.JetStream, bridge.Session)
 	event func(*bridge.Event)
 
 	class  bridge.Class
@@ -37,7 +38,7 @@ type failing struct {
 	reason []string            // words that the reason has to have
 
 	// repair is what an operator does about it; then the same event goes.
-	repair func(*testing.T, *natsServer, jetstream.JetStream)
+	repair func(*testing.T, *natstest.Server, jetstream.JetStream)
 }
 
 func unmanaged(o *Options) { o.Stream.Manage = false }
@@ -53,8 +54,8 @@ func with(change func(*jetstream.StreamConfig)) jetstream.StreamConfig {
 }
 
 // fill publishes until the server does not take any more.
-func fill(size int) func(*testing.T, *natsServer, jetstream.JetStream, bridge.Session) {
-	return func(t *testing.T, _ *natsServer, js jetstream.JetStream, _ bridge.Session) {
+func fill(size int) func(*testing.T, *natstest.Server, jetstream.JetStream, bridge.Session) {
+	return func(t *testing.T, _ *natstest.Server, js jetstream.JetStream, _ bridge.Session) {
 		for range 1000 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := js.Publish(ctx, "persat.filler", make([]byte, size), jetstream.WithRetryAttempts(0))
@@ -67,8 +68,8 @@ func fill(size int) func(*testing.T, *natsServer, jetstream.JetStream, bridge.Se
 	}
 }
 
-func updateStream(change func(*jetstream.StreamConfig)) func(*testing.T, *natsServer, jetstream.JetStream) {
-	return func(t *testing.T, _ *natsServer, js jetstream.JetStream) {
+func updateStream(change func(*jetstream.StreamConfig)) func(*testing.T, *natstest.Server, jetstream.JetStream) {
+	return func(t *testing.T, _ *natstest.Server, js jetstream.JetStream) {
 		t.Helper()
 		stream, err := js.Stream(t.Context(), "PERSAT")
 		if err != nil {
@@ -82,7 +83,7 @@ func updateStream(change func(*jetstream.StreamConfig)) func(*testing.T, *natsSe
 	}
 }
 
-func purge(t *testing.T, _ *natsServer, js jetstream.JetStream) {
+func purge(t *testing.T, _ *natstest.Server, js jetstream.JetStream) {
 	t.Helper()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {
@@ -93,8 +94,8 @@ func purge(t *testing.T, _ *natsServer, js jetstream.JetStream) {
 	}
 }
 
-func deleteStream(name string) func(*testing.T, *natsServer, jetstream.JetStream) {
-	return func(t *testing.T, _ *natsServer, js jetstream.JetStream) {
+func deleteStream(name string) func(*testing.T, *natstest.Server, jetstream.JetStream) {
+	return func(t *testing.T, _ *natstest.Server, js jetstream.JetStream) {
 		t.Helper()
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
@@ -124,7 +125,7 @@ var failures = []failing{
 		options: unmanaged,
 		class:   bridge.Held,
 		reason:  []string{"no stream answers", "create it with subjects persat.>"},
-		repair: func(t *testing.T, _ *natsServer, js jetstream.JetStream) {
+		repair: func(t *testing.T, _ *natstest.Server, js jetstream.JetStream) {
 			makeStream(t, js, plain())
 		},
 	},
@@ -133,7 +134,7 @@ var failures = []failing{
 		config: deniedPublish, user: "bridge",
 		class:  bridge.Held,
 		reason: []string{"may not publish to persat.client.created", "permission"},
-		repair: func(_ *testing.T, n *natsServer, _ jetstream.JetStream) { n.reload(permitted) },
+		repair: func(_ *testing.T, n *natstest.Server, _ jetstream.JetStream) { n.Reload(permitted) },
 	},
 	{
 		name:   "answers denied",
@@ -189,7 +190,7 @@ var failures = []failing{
 		stream: with(func(c *jetstream.StreamConfig) {
 			c.Discard, c.DiscardNewPerSubject, c.MaxMsgsPerSubject = jetstream.DiscardNew, true, 1
 		}),
-		spoil: func(t *testing.T, _ *natsServer, _ jetstream.JetStream, s bridge.Session) {
+		spoil: func(t *testing.T, _ *natstest.Server, _ jetstream.JetStream, s bridge.Session) {
 			mustPublish(t, s, "first")
 		},
 		class: bridge.Held, code: 10077,
@@ -223,7 +224,7 @@ var failures = []failing{
 	},
 	{
 		name: "sealed",
-		spoil: func(t *testing.T, n *natsServer, js jetstream.JetStream, s bridge.Session) {
+		spoil: func(t *testing.T, n *natstest.Server, js jetstream.JetStream, s bridge.Session) {
 			updateStream(func(c *jetstream.StreamConfig) { c.Sealed = true })(t, n, js)
 		},
 		class: bridge.Held, code: 10109,
@@ -250,14 +251,14 @@ var failures = []failing{
 		stream: jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"persat.>"}},
 		class:  bridge.Held, code: 10060,
 		reason: []string{"another stream has this subject"},
-		repair: func(t *testing.T, n *natsServer, js jetstream.JetStream) {
+		repair: func(t *testing.T, n *natstest.Server, js jetstream.JetStream) {
 			deleteStream("OTHER")(t, n, js)
 			makeStream(t, js, plain())
 		},
 	},
 	{
 		name: "another stream took the subject over",
-		spoil: func(t *testing.T, n *natsServer, js jetstream.JetStream, _ bridge.Session) {
+		spoil: func(t *testing.T, n *natstest.Server, js jetstream.JetStream, _ bridge.Session) {
 			deleteStream("PERSAT")(t, n, js)
 			makeStream(t, js, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"persat.>"}})
 		},
@@ -319,8 +320,8 @@ var failures = []failing{
 	},
 }
 
-func respond(with string) func(*testing.T, *natsServer, jetstream.JetStream, bridge.Session) {
-	return func(t *testing.T, _ *natsServer, js jetstream.JetStream, _ bridge.Session) {
+func respond(with string) func(*testing.T, *natstest.Server, jetstream.JetStream, bridge.Session) {
+	return func(t *testing.T, _ *natstest.Server, js jetstream.JetStream, _ bridge.Session) {
 		t.Helper()
 		if _, err := js.Conn().Subscribe("persat.>", func(m *nats.Msg) { _ = m.Respond([]byte(with)) }); err != nil {
 			t.Fatal(err)
@@ -341,8 +342,8 @@ func TestFailures(t *testing.T) {
 			if row.server != nil {
 				change = append(change, row.server)
 			}
-			n := startServer(t, row.config, change...)
-			o := n.options()
+			n := natstest.Start(t, row.config, change...)
+			o := optionsFor(n.URL)
 			var as []nats.Option
 			if row.user != "" {
 				o.Connect.User, o.Connect.Password = row.user, "pw"
@@ -351,7 +352,7 @@ func TestFailures(t *testing.T) {
 					as = []nats.Option{nats.UserInfo("admin", "pw")}
 				}
 			}
-			js := n.admin(as...)
+			js := n.JetStream(as...)
 			if row.stream.Name != "" {
 				makeStream(t, js, row.stream)
 			}
@@ -415,7 +416,7 @@ func codeOf(f *bridge.Failure) jetstream.ErrorCode {
 func storedOnce(t *testing.T, js jetstream.JetStream, p *JetStream, s bridge.Session, e *bridge.Event) {
 	t.Helper()
 	var last *bridge.Failure
-	eventually(t, "the event goes after the repair", func() bool {
+	natstest.Eventually(t, "the event goes after the repair", func() bool {
 		select {
 		case <-s.Done():
 			s = open(t, p)
@@ -446,31 +447,31 @@ func storedOnce(t *testing.T, js jetstream.JetStream, p *JetStream, s bridge.Ses
 // A paused server acknowledges nothing; going on, it takes what it was sent, once.
 func TestServerPaused(t *testing.T) {
 	t.Parallel()
-	n := startChild(t, "")
-	p, err := New(n.options())
+	n := natstest.StartChild(t, "")
+	p, err := New(optionsFor(n.URL))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, js := open(t, p), n.admin()
-	n.signal(syscall.SIGSTOP)
+	s, js := open(t, p), n.JetStream()
+	n.Pause()
 	e := event("msg_1")
 	_, f := publish(t, s, e)
 	if f == nil || f.Class != bridge.Held || !strings.Contains(f.Reason, "paused") {
 		t.Errorf("got %v, want held, for it may be paused", f)
 	}
-	n.signal(syscall.SIGCONT)
+	n.Resume()
 	storedOnce(t, js, p, s, e)
 }
 
 // A server that dies under an attempt ends the attempt and the session.
 func TestServerGone(t *testing.T) {
 	t.Parallel()
-	n := startChild(t, "")
-	o := n.options()
+	n := natstest.StartChild(t, "")
+	o := optionsFor(n.URL)
 	o.AckTimeout = 20 * time.Second
 	s := connect(t, o)
-	n.signal(syscall.SIGSTOP) // so that the attempt is under way
-	time.AfterFunc(200*time.Millisecond, n.kill)
+	n.Pause() // so that the attempt is under way
+	time.AfterFunc(200*time.Millisecond, n.Kill)
 	begin := time.Now()
 	_, f := publish(t, s, event("msg_1"))
 	if f == nil || f.Class != bridge.LinkDown || !strings.Contains(f.Reason, "connection") {
@@ -503,9 +504,9 @@ func TestDiskFull(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	n := startServer(t, "", func(o *server.Options) { o.StoreDir, o.JetStreamMaxStore = dir, 1<<30 })
-	s := connect(t, n.options())
-	fill(100<<10)(t, n, n.admin(), s)
+	n := natstest.Start(t, "", func(o *server.Options) { o.StoreDir, o.JetStreamMaxStore = dir, 1<<30 })
+	s := connect(t, optionsFor(n.URL))
+	fill(100<<10)(t, n, n.JetStream(), s)
 	e := event("msg_1")
 	e.Body = make([]byte, 200<<10)
 	_, f := publish(t, s, e)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 func configOf(t *testing.T, js jetstream.JetStream) jetstream.StreamConfig {
@@ -27,12 +28,12 @@ func configOf(t *testing.T, js jetstream.JetStream) jetstream.StreamConfig {
 
 func TestStreamIsMade(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	o := n.options()
+	n := natstest.Start(t, "")
+	o := optionsFor(n.URL)
 	o.Prefixes = map[string]string{"south": "acme.south", "north": "acme.north"}
 	o.Stream.MaxAge, o.Stream.MaxBytes, o.Stream.DuplicateWindow = 24*time.Hour, 1<<20, 2*time.Hour
 	connect(t, o)
-	got := configOf(t, n.admin())
+	got := configOf(t, n.JetStream())
 	if want := []string{"acme.north.>", "acme.south.>"}; !slices.Equal(got.Subjects, want) {
 		t.Errorf("got subjects %q, want %q", got.Subjects, want)
 	}
@@ -50,8 +51,8 @@ func TestStreamIsMade(t *testing.T) {
 // An operator's stream gets the subjects it lacks, and keeps everything else.
 func TestStreamIsWidenedOnly(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	js := n.admin()
+	n := natstest.Start(t, "")
+	js := n.JetStream()
 	makeStream(t, js, jetstream.StreamConfig{
 		Name: "PERSAT", Description: "ours", Subjects: []string{"audit.>", "persat.client.>", "acme.>"},
 		Retention: jetstream.InterestPolicy, Discard: jetstream.DiscardNew, MaxMsgs: 1000, MaxBytes: 1 << 20, MaxAge: time.Hour,
@@ -59,7 +60,7 @@ func TestStreamIsWidenedOnly(t *testing.T) {
 		Metadata: map[string]string{"owner": "us"}, AllowRollup: true,
 	})
 	before := configOf(t, js)
-	o := n.options()
+	o := optionsFor(n.URL)
 	o.Prefixes["second"], o.Prefixes["covered"] = "second", "acme.third"
 	s := connect(t, o)
 	after := configOf(t, js)
@@ -86,11 +87,11 @@ func TestStreamIsWidenedOnly(t *testing.T) {
 // What is different is told when it is found, and again only when it changes.
 func TestDifferencesAreToldOnce(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	js := n.admin()
+	n := natstest.Start(t, "")
+	js := n.JetStream()
 	makeStream(t, js, with(func(c *jetstream.StreamConfig) { c.MaxAge = 48 * time.Hour }))
 	core, logs := observer.New(zap.WarnLevel)
-	o := n.options()
+	o := optionsFor(n.URL)
 	o.Log = zap.New(core)
 	p, err := New(o)
 	if err != nil {
@@ -118,8 +119,8 @@ func TestDifferencesAreToldOnce(t *testing.T) {
 
 func TestStreamIsNotManaged(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	o := n.options()
+	n := natstest.Start(t, "")
+	o := optionsFor(n.URL)
 	o.Stream.Manage = false
 	s := connect(t, o)
 	if _, err := s.Stream(t.Context()); !errors.Is(err, bridge.ErrNoStream) {
@@ -129,7 +130,7 @@ func TestStreamIsNotManaged(t *testing.T) {
 	if f == nil || !strings.Contains(f.Reason, "nats.stream.manage is off: create it with subjects persat.>") {
 		t.Errorf("got %v", f)
 	}
-	js := n.admin()
+	js := n.JetStream()
 	if _, err := js.Stream(t.Context(), "PERSAT"); !errors.Is(err, jetstream.ErrStreamNotFound) {
 		t.Fatalf("got %v, want no stream", err)
 	}
@@ -145,12 +146,12 @@ func TestStreamIsNotManaged(t *testing.T) {
 // what the journal knows is about another stream, and the next session looks first.
 func TestStreamIsDeleted(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	p, err := New(n.options())
+	n := natstest.Start(t, "")
+	p, err := New(optionsFor(n.URL))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, js := open(t, p), n.admin()
+	s, js := open(t, p), n.JetStream()
 	mustPublish(t, s, "msg_1")
 	before, err := s.Stream(t.Context())
 	if err != nil {
@@ -174,8 +175,8 @@ func TestStreamIsDeleted(t *testing.T) {
 
 func TestStreamAndMessageID(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, "")
-	s, js := connect(t, n.options()), n.admin()
+	n := natstest.Start(t, "")
+	s, js := connect(t, optionsFor(n.URL)), n.JetStream()
 	first, second := mustPublish(t, s, "msg_1"), mustPublish(t, s, "msg_2")
 	if again := mustPublish(t, s, "msg_1"); !again.Duplicate || again.Sequence != first.Sequence {
 		t.Errorf("the same id again: got %+v, want a duplicate of %+v", again, first)
@@ -227,12 +228,12 @@ func TestStreamAndMessageID(t *testing.T) {
 // Who may publish but not ask gets events through, and is told what is missing.
 func TestNotPermittedToAsk(t *testing.T) {
 	t.Parallel()
-	n := startServer(t, `authorization: {users: [
+	n := natstest.Start(t, `authorization: {users: [
 		{user: admin, password: pw}
 		{user: bridge, password: pw, permissions: {publish: {deny: ["$JS.API.STREAM.INFO.>", "$JS.API.STREAM.MSG.GET.>"]}}}
 	]}`)
-	makeStream(t, n.admin(nats.UserInfo("admin", "pw")), plain())
-	o := n.options()
+	makeStream(t, n.JetStream(nats.UserInfo("admin", "pw")), plain())
+	o := optionsFor(n.URL)
 	o.Connect.User, o.Connect.Password = "bridge", "pw"
 	s := connect(t, o)
 	receipt := mustPublish(t, s, "msg_1")
@@ -249,8 +250,8 @@ func TestNotPermittedToAsk(t *testing.T) {
 // JetStream knows a repeat by its id alone. An id that was used for something else must not
 // swallow an event.
 func TestRepeatIsTheSameEvent(t *testing.T) {
-	n := startServer(t, "")
-	s := connect(t, n.options())
+	n := natstest.Start(t, "")
+	s := connect(t, optionsFor(n.URL))
 	replayed := event("x")
 	replayed.Replay = 1
 	if _, f := publish(t, s, replayed); f != nil {

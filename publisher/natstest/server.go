@@ -31,8 +31,8 @@ type Server struct {
 }
 
 // Start runs a server in this process until the test ends. Its configuration is
-// JetStream and extra; change has the last word. A jetstream block in extra replaces the
-// usual one, with $STORE for its directory.
+// JetStream and extra; change has the last word. An extra that names the store's directory,
+// $STORE, has its own jetstream block.
 func Start(t testing.TB, extra string, change ...func(*server.Options)) *Server {
 	t.Helper()
 	s := newServer(t, extra)
@@ -57,7 +57,7 @@ func (s *Server) Configure(extra string) {
 	if listen == "" {
 		listen = "127.0.0.1:-1"
 	}
-	if !strings.Contains(extra, "jetstream") {
+	if !strings.Contains(extra, "$STORE") {
 		jetStream = "jetstream: {store_dir: $STORE}\n"
 	}
 	text := strings.ReplaceAll(fmt.Sprintf("listen: %q\n%s%s\n", listen, jetStream, extra), "$STORE", fmt.Sprintf("%q", s.Store))
@@ -168,17 +168,23 @@ func (s *Server) WipeStore() {
 	}
 }
 
-// JetStream is a client beside the product; it ends with the test.
+// JetStream is a client of the server beside the product; it ends with the test.
 func (s *Server) JetStream(options ...nats.Option) jetstream.JetStream {
 	s.Helper()
-	nc, err := nats.Connect(s.URL, options...)
+	return JetStream(s.TB, s.URL, options...)
+}
+
+// JetStream is a client of a server that somebody else runs; it ends with the test.
+func JetStream(t testing.TB, url string, options ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url, options...)
 	if err != nil {
-		s.Fatal(err)
+		t.Fatal(err)
 	}
-	s.Cleanup(nc.Close)
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
-		s.Fatal(err)
+		t.Fatal(err)
 	}
 	return js
 }
