@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"sync"
 	"time"
 )
 
@@ -39,8 +38,15 @@ type appendRequest struct {
 	done     chan struct{} // takes one token when result and err are there
 }
 
-// requestPool has requests that nobody waits for any more, with their channels.
-var requestPool = sync.Pool{New: func() any { return &appendRequest{done: make(chan struct{}, 1)} }}
+// newRequest is one that nobody waits for any more, with its channel, or a new one. The
+// pool is not shared by all journals: in a test's bubble a channel of another one may not
+// be used.
+func (j *Journal) newRequest() *appendRequest {
+	if q, ok := j.requests.Get().(*appendRequest); ok {
+		return q
+	}
+	return &appendRequest{done: make(chan struct{}, 1)}
+}
 
 // Append stores r and returns once it is on disk. Appends that wait at the same
 // time share one write and one fsync; their sequences are in the order in which
@@ -53,7 +59,7 @@ func (j *Journal) Append(ctx context.Context, r Record) (Result, error) {
 		return Result{}, ErrClosed
 	default:
 	}
-	q := requestPool.Get().(*appendRequest)
+	q := j.newRequest()
 	q.record, q.digest = r, digest(r.Body)
 	select {
 	case j.appends <- q:
@@ -70,12 +76,12 @@ func (j *Journal) Append(ctx context.Context, r Record) (Result, error) {
 	}
 	select {
 	case <-q.done:
-		return q.answer()
+		return j.answer(q)
 	case <-j.stopped:
 		// The committer ended; what it did not take was not stored.
 		select {
 		case <-q.done:
-			return q.answer()
+			return j.answer(q)
 		default:
 		}
 		if err := j.Err(); err != nil {
@@ -88,10 +94,10 @@ func (j *Journal) Append(ctx context.Context, r Record) (Result, error) {
 }
 
 // answer is for who has taken the token from done; the request is over by that.
-func (q *appendRequest) answer() (Result, error) {
+func (j *Journal) answer(q *appendRequest) (Result, error) {
 	result, err := q.result, q.err
 	*q = appendRequest{done: q.done}
-	requestPool.Put(q)
+	j.requests.Put(q)
 	return result, err
 }
 

@@ -357,7 +357,7 @@ func TestTrimLeavesAKeyTakenMeanwhile(t *testing.T) {
 		var marks []Mark
 		for i := range n {
 			j.appends <- func() *appendRequest {
-				q := requestPool.Get().(*appendRequest)
+				q := j.newRequest()
 				r := record(i)
 				q.record, q.digest = r, digest(r.Body)
 				return q

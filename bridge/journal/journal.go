@@ -90,6 +90,8 @@ type Journal struct {
 	users  atomic.Int64
 	closed atomic.Bool
 
+	requests sync.Pool // of appendRequests
+
 	// What is commitLoop's alone: the sequence of the next append, the requests of the
 	// batch that it makes by their keys, and memory to use again.
 	next    uint64
