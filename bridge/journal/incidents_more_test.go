@@ -248,7 +248,7 @@ func TestFilterIsLearnedOnce(t *testing.T) {
 		}
 	}
 	number := binary.BigEndian.AppendUint64(nil, n)
-	if err := errors.Join(b.Set(metaKey("trimmed"), number, nil), b.Set(metaKey("next"), number, nil), j.db.Apply(b, pebble.Sync)); err != nil {
+	if err := errors.Join(b.Set(metaTrimmed.key(), number, nil), b.Set(metaNext.key(), number, nil), j.db.Apply(b, pebble.Sync)); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)

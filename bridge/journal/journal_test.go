@@ -246,7 +246,7 @@ func TestOneOwner(t *testing.T) {
 func TestLaterFormatIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
-	if err := j.db.Set(metaKey("format"), binary.BigEndian.AppendUint64(nil, formatVersion+1), pebble.Sync); err != nil {
+	if err := j.db.Set(metaFormat.key(), binary.BigEndian.AppendUint64(nil, formatVersion+1), pebble.Sync); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)

@@ -92,7 +92,7 @@ func (k *known) learned(keys, room uint64, ok bool) {
 // which look into the store meanwhile, or use the filter before.
 func (j *Journal) learnKnown() {
 	room := uint64(minKnown)
-	if next, trimmed := j.durable.Load(), j.readable("trimmed"); next > trimmed {
+	if next, trimmed := j.durable.Load(), metaTrimmed.readable(j); next > trimmed {
 		room = max(room, 2*(next-trimmed))
 	}
 	room = min(max(room, 2*j.known.keys()), maxKnown)

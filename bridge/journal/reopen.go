@@ -25,7 +25,7 @@ func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error
 			break
 		}
 	}
-	return gone, j.changeSynced("forget what was lost", func(b *pebble.Batch) error { return b.Delete(metaKey("lost"), nil) })
+	return gone, j.changeSynced("forget what was lost", metaLost.clear)
 }
 
 // reopenSome is one step of Reopen; it returns how many places it went through.

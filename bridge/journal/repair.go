@@ -151,7 +151,7 @@ func (j *Journal) copyInto(to string, report *Report) error {
 // fillFrom copies record by record, in the order of their sequences, and notes
 // the gaps.
 func (j *Journal) fillFrom(old *Journal, report *Report) error {
-	next, trimmed := old.readable("next"), old.readable("trimmed")
+	next, trimmed := metaNext.readable(old), metaTrimmed.readable(old)
 	expect := uint64(1) // the sequence that should come
 	last := uint64(0)
 	gap := func(upTo uint64) {
@@ -180,14 +180,14 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 	if next > last+1 {
 		gap(next)
 	}
-	for _, name := range []string{"stream", "replays", "trimmed", "lost", "missing", "gone"} {
-		if b, err := old.get(metaKey(name)); err == nil {
-			if err := batch.Set(metaKey(name), b, nil); err != nil {
+	for _, name := range metaKept {
+		if b, err := old.get(name.key()); err == nil {
+			if err := batch.Set(name.key(), b, nil); err != nil {
 				return err
 			}
 		}
 	}
-	if err := batch.Set(metaKey("next"), binary.BigEndian.AppendUint64(nil, max(next, last+1)), nil); err != nil {
+	if err := metaNext.set(batch, max(next, last+1)); err != nil {
 		return err
 	}
 	return j.db.Apply(batch, pebble.Sync)

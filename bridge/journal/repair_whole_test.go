@@ -131,7 +131,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 			continue
 		}
 		want := states(t, j)
-		replays, _ := j.metaNumber("replays")
+		replays, _ := metaReplays.number(j)
 		_ = j.Close()
 		report, err := Repair(image, filepath.Join(dir, "fixed"), zap.NewNop())
 		if err != nil {
@@ -143,7 +143,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := states(t, k)
-		r2, _ := k.metaNumber("replays")
+		r2, _ := metaReplays.number(k)
 		if replays != r2 {
 			t.Errorf("seed %d: replays %d, was %d", seed, r2, replays)
 		}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"encoding/binary"
 	"errors"
 	"math"
 	"time"
@@ -116,13 +115,13 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Tri
 		if err := run.drop(b); err != nil {
 			return err
 		}
-		if trimmed > j.readable("trimmed") { // so that repair does not miss what was meant to go
-			if err := b.Set(metaKey("trimmed"), binary.BigEndian.AppendUint64(nil, trimmed), nil); err != nil {
+		if trimmed > metaTrimmed.readable(j) { // so that repair does not miss what was meant to go
+			if err := metaTrimmed.set(b, trimmed); err != nil {
 				return err
 			}
 		}
 		// The records whose sequences tell the next one may all go.
-		return b.Set(metaKey("next"), binary.BigEndian.AppendUint64(nil, j.durable.Load()), nil)
+		return metaNext.set(b, j.durable.Load())
 	})
 	return n, next, err
 }

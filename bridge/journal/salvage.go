@@ -96,7 +96,7 @@ func (j *Journal) applySifted(data []byte) (found, saved int, err error) {
 		if hasBody && (seq == 0 || seq > bound) {
 			seq = body.seq
 		}
-		if seq == 0 || seq > bound || seq <= j.readable("trimmed") {
+		if seq == 0 || seq > bound || seq <= metaTrimmed.readable(j) {
 			continue
 		}
 		// What is known of a record already is not older than this, unless it is a mark
@@ -123,7 +123,7 @@ func (j *Journal) applySifted(data []byte) (found, saved int, err error) {
 // sequenceBound is what no sequence in the next batch of the log can be above, though a
 // few batches before it were lost.
 func (j *Journal) sequenceBound() (uint64, error) {
-	bound := j.readable("next")
+	bound := metaNext.readable(j)
 	for _, prefix := range []byte{prefixPending, prefixPublished, prefixDead} {
 		last, _, err := j.lastSeq(prefix)
 		if err != nil {
