@@ -14,11 +14,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// ErrIncomplete says that a directory has some files of a journal, but not the one that
+// errIncomplete says that a directory has some files of a journal, but not the one that
 // all begins with.
-var ErrIncomplete = errors.New("files of a journal are there, but not the one that names its manifest: copy or restore the whole directory")
+var errIncomplete = errors.New("files of a journal are there, but not the one that names its manifest: copy or restore the whole directory")
 
-// look says whether there is a journal in dir, and touches nothing. It is ErrIncomplete of
+// look says whether there is a journal in dir, and touches nothing. It is errIncomplete of
 // a directory that was copied or restored in part: the store would see no database there,
 // make a new one, and remove the files of the old.
 func look(fs vfs.FS, dir string) (exists bool, err error) {
@@ -31,7 +31,7 @@ func look(fs vfs.FS, dir string) (exists bool, err error) {
 		return true, nil
 	}
 	if slices.ContainsFunc(names, ofJournal) {
-		return false, ErrIncomplete
+		return false, errIncomplete
 	}
 	return false, nil
 }
@@ -105,7 +105,7 @@ func makeDirs(fs vfs.FS, dir string) error {
 func openError(dir string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && lockHeld(dir):
-		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, ErrLocked)
+		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, errLocked)
 	case pebble.IsCorruptionError(err):
 		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
 	}

@@ -295,11 +295,11 @@ func TestOpenRefusesPartOfAJournal(t *testing.T) {
 	if err := os.Rename(markers[0], aside); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Options{Dir: dir}); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("open: got %v, want ErrIncomplete", err)
+	if _, err := Open(Options{Dir: dir}); !errors.Is(err, errIncomplete) {
+		t.Errorf("open: got %v, want errIncomplete", err)
 	}
-	if _, err := Repair(dir, dir+"-r", nil); !errors.Is(err, ErrIncomplete) {
-		t.Errorf("repair: got %v, want ErrIncomplete", err)
+	if _, err := Repair(dir, dir+"-r", nil); !errors.Is(err, errIncomplete) {
+		t.Errorf("repair: got %v, want errIncomplete", err)
 	}
 	if err := os.Rename(aside, markers[0]); err != nil {
 		t.Fatal(err)

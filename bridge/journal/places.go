@@ -70,9 +70,9 @@ func placedAt(it *iterator) (Placed, error) {
 	return Placed{StreamSeq: streamSeq, Seq: binary.BigEndian.Uint64(b)}, nil
 }
 
-// AllPlaced goes through the published records from streamSeq on, in the order
+// placesFrom goes through the published records from streamSeq on, in the order
 // of the stream.
-func (j *Journal) AllPlaced(streamSeq uint64) iter.Seq2[Placed, error] {
+func (j *Journal) placesFrom(streamSeq uint64) iter.Seq2[Placed, error] {
 	return func(yield func(Placed, error) bool) {
 		it, err := j.iter(prefixStream, streamSeq)
 		if err != nil {

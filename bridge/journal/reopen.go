@@ -33,7 +33,7 @@ func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, er
 	j.settling.Lock()
 	defer j.settling.Unlock()
 	var chunk []Placed
-	for p, err := range j.AllPlaced(streamSeq) {
+	for p, err := range j.placesFrom(streamSeq) {
 		if err != nil {
 			return 0, 0, err
 		}

@@ -49,7 +49,7 @@ func (r Range) String() string {
 // Repair reads the journal in from, which no process may have open, and writes
 // all that is whole into a new one in to, which must not exist. In from nothing is
 // changed but its lock. A directory that has no journal is an error, also one that lacks
-// the file that all begins with (ErrIncomplete): what is in its tables cannot be told from
+// the file that all begins with (errIncomplete): what is in its tables cannot be told from
 // what was dropped. In steps:
 //
 //  1. The files of from are copied beside to, without the logs, and opened: that
