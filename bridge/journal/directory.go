@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -102,9 +100,9 @@ func makeDirs(fs vfs.FS, dir string) error {
 	return nil
 }
 
-func openError(dir string, err error) error {
+func openError(fs vfs.FS, dir string, err error) error {
 	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && lockHeld(dir):
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && lockHeld(fs, dir):
 		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, errLocked)
 	case pebble.IsCorruptionError(err):
 		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
@@ -114,8 +112,8 @@ func openError(dir string, err error) error {
 
 // lockHeld tells a lock that another process holds from a directory that may
 // not be written: both can be EACCES.
-func lockHeld(dir string) bool {
-	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR, 0)
+func lockHeld(fs vfs.FS, dir string) bool {
+	f, err := fs.OpenReadWrite(fs.PathJoin(dir, "LOCK"), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return false
 	}
@@ -125,7 +123,7 @@ func lockHeld(dir string) bool {
 // Disk is what the disk under the journal has free for this process, and in all, in
 // bytes; an error when it does not say.
 func (j *Journal) Disk() (free, total int64, err error) {
-	usage, err := j.o.fs.GetDiskUsage(j.o.Dir)
+	usage, err := j.o.FS.GetDiskUsage(j.o.Dir)
 	return int64(usage.AvailBytes), int64(usage.TotalBytes), err
 }
 

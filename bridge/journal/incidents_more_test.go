@@ -334,7 +334,7 @@ func TestCloseOverAFailingSync(t *testing.T) {
 		}
 		return nil
 	}))
-	j, err := Open(Options{Dir: "journal", fs: faulty})
+	j, err := Open(Options{Dir: "journal", FS: faulty})
 	if err != nil {
 		t.Fatal(err)
 	}

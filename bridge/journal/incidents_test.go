@@ -88,12 +88,12 @@ func TestTrimAfterAClockThatWasAhead(t *testing.T) {
 // The first start makes the directories; the power goes right after the first 2xx.
 func TestPowerLossAfterTheFirstStart(t *testing.T) {
 	memory := vfs.NewCrashableMem()
-	j := open(t, "data/journal", func(o *Options) { o.fs = memory })
+	j := open(t, "data/journal", func(o *Options) { o.FS = memory })
 	for n := range 10 {
 		appendOne(t, j, record(n))
 	}
 	after := memory.CrashClone(vfs.CrashCloneCfg{})
-	k := open(t, "data/journal", func(o *Options) { o.fs = after })
+	k := open(t, "data/journal", func(o *Options) { o.FS = after })
 	if got := len(pending(t, k)); got != 10 {
 		t.Errorf("after the crash: %d pending, 10 promised", got)
 	}
@@ -153,7 +153,7 @@ func TestStallIsSeen(t *testing.T) {
 		}
 		return nil
 	}))
-	j := open(t, "journal", func(o *Options) { o.fs, o.MaxBytes = faulty, 16<<20 })
+	j := open(t, "journal", func(o *Options) { o.FS, o.MaxBytes = faulty, 16<<20 })
 	appendOne(t, j, record(0))
 	if got := j.Stalled(); got != 0 {
 		t.Errorf("stalled for %v while nothing is under way", got)

@@ -273,7 +273,7 @@ func TestFailedSync(t *testing.T) {
 		}
 		return nil
 	}))
-	j := open(t, "journal", func(o *Options) { o.fs = faulty })
+	j := open(t, "journal", func(o *Options) { o.FS = faulty })
 	for n := range 10 {
 		appendOne(t, j, record(n))
 	}
@@ -296,7 +296,7 @@ func TestFailedSync(t *testing.T) {
 		t.Errorf("the failed sync was tried %d times, want once", syncs.Load())
 	}
 	// Power goes: of the unsynced bytes nothing is left.
-	j = open(t, "journal", func(o *Options) { o.fs = memory.CrashClone(vfs.CrashCloneCfg{}) })
+	j = open(t, "journal", func(o *Options) { o.FS = memory.CrashClone(vfs.CrashCloneCfg{}) })
 	if got := len(pending(t, j)); got != 10 {
 		t.Errorf("after the crash: got %d pending, want the 10 that were promised", got)
 	}
@@ -306,7 +306,7 @@ func TestFailedSync(t *testing.T) {
 // every record that Append had returned for.
 func TestPowerLoss(t *testing.T) {
 	memory := vfs.NewCrashableMem()
-	j := open(t, "journal", func(o *Options) { o.fs = memory })
+	j := open(t, "journal", func(o *Options) { o.FS = memory })
 	var mu sync.Mutex
 	promised := make(map[uint64]string)
 	type crash struct {
@@ -336,7 +336,7 @@ func TestPowerLoss(t *testing.T) {
 	group.Wait()
 	close(crashes)
 	for c := range crashes {
-		after, err := Open(Options{Dir: "journal", fs: c.disk})
+		after, err := Open(Options{Dir: "journal", FS: c.disk})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -480,7 +480,7 @@ func BenchmarkAppend(b *testing.B) {
 // is that of an append that is still under way.
 func TestSyncWaitsForTheSyncOfAnAppend(t *testing.T) {
 	disk := &heldDisk{FS: vfs.NewMem(), syncing: make(chan struct{}, 100), release: make(chan struct{})}
-	j := open(t, "journal", func(o *Options) { o.fs = disk })
+	j := open(t, "journal", func(o *Options) { o.FS = disk })
 	appendOne(t, j, record(1))
 	disk.hold.Store(true)
 	markPublished(t, j, 1)

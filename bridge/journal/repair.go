@@ -75,7 +75,7 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	}
 	lock, err := pebble.LockDirectory(from, vfs.Default)
 	if err != nil {
-		return report, openError(from, err)
+		return report, openError(vfs.Default, from, err)
 	}
 	defer lock.Close()
 	work := to + ".work"

@@ -18,7 +18,7 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		// Pinned: an upgrade of the library does not change the files so that
 		// the version before this one could not open them.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
-		FS:                 j.o.fs,
+		FS:                 j.o.FS,
 		ReadOnly:           j.o.ReadOnly,
 		Logger:             storeLogger{j},
 		Cache:              j.cache,
@@ -60,7 +60,7 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 // there is little room it has to be less.
 func (j *Journal) memTableSize() uint64 {
 	room := uint64(j.o.MaxBytes)
-	if disk, err := j.o.fs.GetDiskUsage(j.o.Dir); err == nil {
+	if disk, err := j.o.FS.GetDiskUsage(j.o.Dir); err == nil {
 		room = min(room, disk.TotalBytes)
 	}
 	return min(max(room/64, 512<<10), 16<<20)
