@@ -5,7 +5,7 @@
 # make soak        the oracles in full (half an hour), the seed printed
 # make mutations   the simulations over deliberate faults: each has to be caught
 # make compose-test  docker-compose.yml in the Docker engine of this machine
-# make tools       what some tests need and Debian has: chromium, promtool, strace
+# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx
 # make build       bin/persat-bridge, static
 # make fuzz        each fuzz target for FUZZSECONDS (30)
 GO          ?= go
@@ -26,6 +26,7 @@ test: tools
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
 	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || echo "SKIPPED, NOT TESTED: a bridge behind nginx (no nginx)"
 
 check: lint test fuzz
 
@@ -71,6 +72,7 @@ tools:
 	  export DEBIAN_FRONTEND=noninteractive; missing=; \
 	  command -v chromium >/dev/null || missing="$$missing chromium fonts-dejavu-core"; \
 	  command -v strace >/dev/null || missing="$$missing strace"; \
+	  command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
 	  promtool=; command -v promtool >/dev/null || test -x bin/promtool || promtool=1; \
 	  test -z "$$missing$$promtool" || apt-get update -qq >/dev/null 2>&1; \
 	  test -z "$$missing" || apt-get install -y -qq --no-install-recommends $$missing >/dev/null 2>&1; \

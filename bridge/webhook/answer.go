@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -80,6 +81,10 @@ func (s *Server) refuse(err error, c echo.Context) {
 		entry.Write(zap.String("path", c.Request().URL.Path), zap.String("address", c.RealIP()),
 			zap.Int("code", r.code), zap.String("reason", string(r.reason)), zap.String("detail", r.detail))
 	}
+	unread := newRemainder(c)
+	if r != errBodyCutShort { // of that one, no more came in time
+		unread.discard(s.bodies.limit, s.timeouts.discard)
+	}
 	h := c.Response().Header()
 	if r.retryAfter > 0 {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(r.retryAfter))
@@ -87,11 +92,16 @@ func (s *Server) refuse(err error, c echo.Context) {
 	if r.challenge != "" {
 		h.Set(echo.HeaderWWWAuthenticate, r.challenge)
 	}
-	if r.closes {
+	if r.closes || !unread.ended {
 		h.Set(echo.HeaderConnection, "close")
 	}
 	if err := s.answer(c, r.code, refused(r.text)); err != nil {
 		s.log.Debug("answer not written", zap.Error(err))
+		return
+	}
+	if !unread.ended {
+		_ = unread.control.Flush()
+		unread.discard(math.MaxInt64, s.timeouts.linger)
 	}
 }
 

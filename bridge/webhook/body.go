@@ -3,7 +3,6 @@ package webhook
 import (
 	"errors"
 	"io"
-	"net/http"
 	"sync"
 	"sync/atomic"
 )
@@ -64,9 +63,6 @@ func (p *bodies) read(r io.Reader, declared int64) (*body, error) {
 		case err == io.EOF:
 			return b, nil
 		case err != nil:
-			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-				return b, errTooLarge
-			}
 			// Why it ended, a deadline, a reset or broken chunks, does not
 			// matter: what is there is not what was signed.
 			return b, errCutShort

@@ -33,6 +33,9 @@
 //	202  accepted, or quarantined as a dead letter
 //	200  duplicate
 //
+// Every refusal reaches its sender, also one that is given before the body is read:
+// the body is read and thrown away first (discard.go).
+//
 // 403 has no row in the sender's contract; the sender retries it like the others.
 // Never 410 and never a webhook-delivery header: to a Svix sender these mean "stop
 // for ever", and no state of this host justifies that.

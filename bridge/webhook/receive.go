@@ -38,13 +38,7 @@ func (s *Server) receive(c echo.Context) error {
 	if r.ContentLength > s.bodies.limit {
 		return errBodyTooLarge
 	}
-	incoming := r.Body
-	if r.ContentLength < 0 {
-		// bodies.read would stop by itself. This tells net/http that it did, so
-		// that it lets the client read the answer before the connection closes.
-		incoming = http.MaxBytesReader(c.Response().Writer, incoming, s.bodies.limit)
-	}
-	b, err := s.bodies.read(incoming, r.ContentLength)
+	b, err := s.bodies.read(r.Body, r.ContentLength)
 	defer s.bodies.release(b)
 	if err != nil {
 		return unreadable(err)

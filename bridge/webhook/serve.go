@@ -16,6 +16,9 @@ import (
 // timeouts are how long a client may take, and how long the end may.
 type timeouts struct {
 	header, read, idle time.Duration
+	// discard and linger are how long the body of a refused request is read before and
+	// after its answer. See remainder.
+	discard, linger time.Duration
 	// recent is how long after its last request a connection counts as in use,
 	// and the longest that Serve waits for those that are.
 	recent time.Duration
@@ -28,6 +31,8 @@ var defaultTimeouts = timeouts{
 	header:     5 * time.Second,
 	read:       15 * time.Second, // the sender gives up then
 	idle:       75 * time.Second, // longer than the 60 s of common load balancers, so that they close first
+	discard:    5 * time.Second,
+	linger:     time.Second,
 	recent:     2 * time.Second,
 	quiet:      50 * time.Millisecond,
 	doorAtMost: 500 * time.Millisecond,

@@ -288,7 +288,9 @@ func TestServeStar(t *testing.T) {
 	}
 }
 
-func TestServeTLS(t *testing.T) {
+// servingTLS runs f with a certificate, and returns a client that trusts it.
+func (f *fixture) servingTLS() (address string, client *http.Transport) {
+	f.t.Helper()
 	// httptest has a certificate for example.com.
 	lent := httptest.NewUnstartedServer(nil)
 	lent.StartTLS()
@@ -296,11 +298,15 @@ func TestServeTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(lent.Certificate())
 	lent.Close()
+	address, _ = f.serving(config)
+	client = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}, ForceAttemptHTTP2: true}
+	f.t.Cleanup(client.CloseIdleConnections)
+	return address, client
+}
 
+func TestServeTLS(t *testing.T) {
 	f := newFixture(t, Options{})
-	address, stop := f.serving(config)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}, ForceAttemptHTTP2: true}
-	defer transport.CloseIdleConnections()
+	address, transport := f.servingTLS()
 	r := posted(t, address, "msg_1")
 	r.URL.Scheme = "https"
 	res, err := (&http.Client{Transport: transport}).Do(r)
@@ -309,9 +315,6 @@ func TestServeTLS(t *testing.T) {
 	}
 	if got := checkReply(t, res); got.code != 202 || res.ProtoMajor != 2 {
 		t.Errorf("got %d over HTTP/%d, want 202 over HTTP/2", got.code, res.ProtoMajor)
-	}
-	if err := stop(); err != nil {
-		t.Errorf("serve: %v", err)
 	}
 }
 
