@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,6 +34,7 @@ type appendRequest struct {
 	record   Record
 	digest   [digestSize]byte
 	appended time.Time
+	run      *appendRun // nil for one that came alone
 	result   Result
 	err      error
 	done     chan struct{} // takes one token when result and err are there
@@ -54,26 +56,81 @@ func (j *Journal) newRequest() *appendRequest {
 // waits for the disk. r.Header is kept, and must not be changed any more. r.Body is read
 // until Append returns, and, when that is with an error, perhaps longer.
 func (j *Journal) Append(ctx context.Context, r Record) (Result, error) {
-	select {
-	case <-j.stop: // else the buffered channel might win against it
-		return Result{}, ErrClosed
-	default:
-	}
 	q := j.newRequest()
 	q.record, q.digest = r, digest(r.Body)
-	select {
-	case j.appends <- q:
-	default:
-		select {
-		case j.appends <- q:
-		case <-j.stop:
-			return Result{}, ErrClosed
-		case <-j.failed:
-			return Result{}, j.failure
-		case <-ctx.Done():
-			return Result{}, context.Cause(ctx)
+	if err := j.submit(ctx, q); err != nil {
+		return Result{}, err
+	}
+	return j.await(q)
+}
+
+// AppendAll is Append of several records, in their order: they are stored one behind
+// the other, and as few commits as possible carry them. Its results are those of the
+// records before the first that could not be stored, and the error is that one's;
+// nothing behind it is stored.
+func (j *Journal) AppendAll(ctx context.Context, records []Record) ([]Result, error) {
+	run := new(appendRun)
+	requests := make([]*appendRequest, 0, len(records))
+	var refused error
+	for _, r := range records {
+		q := j.newRequest()
+		q.record, q.digest, q.run = r, digest(r.Body), run
+		if refused = j.submit(ctx, q); refused != nil {
+			break
+		}
+		requests = append(requests, q)
+	}
+	results := make([]Result, 0, len(requests))
+	var failed error
+	for _, q := range requests {
+		result, err := j.await(q)
+		if failed == nil && err != nil {
+			failed = err
+		}
+		if failed == nil {
+			results = append(results, result)
 		}
 	}
+	return results, cmp.Or(failed, refused)
+}
+
+// appendRun is what the requests of one AppendAll share. It belongs to commitLoop.
+type appendRun struct{ failed error }
+
+// fail refuses q, and all that comes behind it in its run.
+func (q *appendRequest) fail(err error) {
+	q.err = err
+	if q.run != nil {
+		q.run.failed = err
+	}
+}
+
+// submit gives q to commitLoop, which takes requests in the order of their submission.
+func (j *Journal) submit(ctx context.Context, q *appendRequest) error {
+	select {
+	case <-j.stop: // else the buffered channel might win against it
+		return ErrClosed
+	default:
+	}
+	select {
+	case j.appends <- q:
+		return nil
+	default:
+	}
+	select {
+	case j.appends <- q:
+		return nil
+	case <-j.stop:
+		return ErrClosed
+	case <-j.failed:
+		return j.failure
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// await returns once q is on disk, or will not be.
+func (j *Journal) await(q *appendRequest) (Result, error) {
 	select {
 	case <-q.done:
 		return j.answer(q)

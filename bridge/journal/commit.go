@@ -95,10 +95,14 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 	clear(j.inBatch)
 	for _, q := range requests {
 		q.appended = now
+		if q.run != nil && q.run.failed != nil { // what stood before it was not stored
+			q.err = q.run.failed
+			continue
+		}
 		if q.record.Key != "" {
 			found, err := j.seen(q)
 			if err != nil {
-				q.err = err
+				q.fail(err)
 				continue
 			}
 			if found {
@@ -106,7 +110,7 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 			}
 		}
 		if err := j.put(batch, q, c.next); err != nil {
-			q.err = fmt.Errorf("append record %d: %w", c.next, err)
+			q.fail(fmt.Errorf("append record %d: %w", c.next, err))
 			continue
 		}
 		q.result = Result{Seq: c.next, Status: Stored}
