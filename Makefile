@@ -2,7 +2,7 @@
 # make test        all tests, with the race detector: what CI runs
 # make check       the tests and everything else that CI checks
 # make bench       how fast it is beside the least that can be and what others do (a quarter of an hour)
-# make soak        the oracles in full (half an hour), the seed printed
+# make soak        the simulations and the oracles in full (half an hour), the seeds printed
 # make mutations   the simulations over deliberate faults: each has to be caught
 # make compose-test  docker-compose.yml in the Docker engine of this machine
 # make tools       what some tests need and Debian has: chromium, promtool, strace, nginx
@@ -55,6 +55,7 @@ bench:
 	$(GO) run ./cmd/bench
 
 soak: tools
+	$(GO) test -count=1 -timeout 30m -v -run Simulation ./bridge/schedule -long
 	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long
 	$(GO) test -count=1 -timeout 30m -v -run Oracle ./bridge/persat/examples/consumer -long
 

@@ -21,6 +21,7 @@ func TestImportRules(t *testing.T) {
 	}{
 		{"bridge/persat", nil, []string{"go.uber.org/", "github.com/", "google.golang.org/", "golang.org/"}},
 		{"bridge/persat/schema", nil, []string{"go.uber.org/", "github.com/", "google.golang.org/", "golang.org/"}},
+		{"bridge/schedule", nil, []string{"go.uber.org/", "github.com/", "google.golang.org/", "golang.org/"}},
 		{"bridge/journal", nil, []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/"}},
 		{"bridge", []string{"bridge/journal"}, []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/otel/sdk"}},
 		{"bridge/webhook", []string{"bridge", "bridge/journal", "bridge/persat"}, []string{"github.com/nats-io/", "go.opentelemetry.io/otel/sdk"}},

@@ -1,0 +1,136 @@
+package schedule
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Subject is what a held event shares with the others that cannot go either: the
+// source and the event type, of which the NATS subject is made.
+type Subject struct{ Source, Type string }
+
+// subject is the state of a Subject that has tasks.
+type subject struct {
+	Subject
+	tasks  int
+	held   bool
+	since  time.Time
+	reason string
+	wait   Backoff
+	due    time.Time // when the next probe may start
+	probe  *Task     // in flight
+	probed time.Time // when it started
+	queue  []*Task
+}
+
+func (s *Scheduler) subject(of Subject) *subject {
+	h := s.subjects[of]
+	if h == nil {
+		h = &subject{Subject: of}
+		s.subjects[of] = h
+	}
+	return h
+}
+
+// waits says whether a probe could start, once it is due.
+func (h *subject) waits() bool { return h.probe == nil && len(h.queue) > 0 }
+
+// hold holds a subject, or, when its probe was due, makes the next one wait longer.
+func (s *Scheduler) hold(h *subject, reason string, now time.Time) {
+	switch {
+	case !h.held:
+		s.held = append(s.held, h)
+		h.held, h.since, h.wait = true, now, s.o.Backoff()
+		h.due = now.Add(h.wait.NextBackOff())
+		s.again, s.ready = s.withhold(h, s.again), s.withhold(h, s.ready)
+	case !h.due.After(now):
+		h.due = now.Add(h.wait.NextBackOff())
+	}
+	h.reason = reason
+}
+
+// withhold moves the tasks of a subject from a list of ready ones into its queue.
+func (s *Scheduler) withhold(h *subject, list []*Task) []*Task {
+	return slices.DeleteFunc(list, func(t *Task) bool {
+		if t.subject != h {
+			return false
+		}
+		s.offer(t)
+		return true
+	})
+}
+
+// release makes the tasks of a held subject ready.
+func (s *Scheduler) release(h *subject) {
+	if !h.held {
+		return
+	}
+	h.held, h.reason = false, ""
+	for _, t := range h.queue {
+		t.state = ready
+	}
+	s.ready = append(s.ready, h.queue...)
+	h.queue = nil
+	s.unlist(h)
+}
+
+// forget drops a subject that has no task any more.
+func (s *Scheduler) forget(h *subject) {
+	delete(s.subjects, h.Subject)
+	if h.held {
+		s.unlist(h)
+	}
+}
+
+func (s *Scheduler) unlist(h *subject) {
+	i := slices.Index(s.held, h)
+	s.held = slices.Delete(s.held, i, i+1)
+	if h.probe != nil { // it was released by an attempt that began before
+		h.probe = nil
+		s.probing--
+	}
+}
+
+// probe starts one task of each held subject that is due, the longest due first. A
+// probe may last until its attempt times out. While others can go, one probe at a
+// time must do, or the probes of many held subjects fill the window; and of a window
+// of one, probes may have a fifth of the time.
+func (s *Scheduler) probe(now time.Time) {
+	if len(s.held) == 0 || s.o.Window == 1 && s.readyCount() > 0 && now.Before(s.nextProbe) {
+		return
+	}
+	slices.SortStableFunc(s.held, func(a, b *subject) int { return a.due.Compare(b.due) })
+	for _, h := range s.held {
+		if h.due.After(now) || !s.room() || s.readyCount() > 0 && s.probing > 0 {
+			return
+		}
+		if h.waits() {
+			h.probe, h.probed = pop(&h.queue), now
+			s.probing++
+			s.start(h.probe)
+		}
+	}
+}
+
+// Held is a subject that is held.
+type Held struct {
+	Subject
+	Reason string
+	Since  time.Time
+	Tasks  int
+}
+
+// Held returns the subjects that have been held since before or longer, sorted.
+func (s *Scheduler) Held(before time.Time) []Held {
+	var list []Held
+	for _, h := range s.held {
+		if !h.since.After(before) {
+			list = append(list, Held{Subject: h.Subject, Reason: h.reason, Since: h.since, Tasks: h.tasks})
+		}
+	}
+	slices.SortFunc(list, func(a, b Held) int {
+		return strings.Compare(a.Source+" "+a.Type, b.Source+" "+b.Type)
+	})
+	return list
+}
