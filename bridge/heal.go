@@ -198,7 +198,7 @@ func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p jou
 	if p.StreamSeq > state.LastSequence {
 		return true, nil
 	}
-	id, err := s.MessageID(ctx, p.StreamSeq)
+	m, err := s.Message(ctx, p.StreamSeq)
 	if errors.Is(err, ErrNoMessage) {
 		return false, nil
 	}
@@ -209,7 +209,7 @@ func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p jou
 	if errors.Is(err, journal.ErrNotFound) || journal.Damaged(err) {
 		return false, nil // it is on its way again already, or cannot be compared
 	}
-	return err == nil && id != e.MessageID(), err
+	return err == nil && m.ID != e.MessageID(), err
 }
 
 // firstLost searches between the first place and one that is lost. Everything before

@@ -103,16 +103,28 @@ func (s *memorySession) Stream(ctx context.Context) (bridge.StreamState, error) 
 	if s.m.none {
 		return bridge.StreamState{}, bridge.ErrNoStream
 	}
-	return bridge.StreamState{Identity: "PERSAT " + s.m.created, LastSequence: uint64(len(s.m.ids))}, nil
+	return bridge.StreamState{Identity: "PERSAT " + s.m.created, LastSequence: uint64(len(s.m.ids)), Messages: uint64(len(s.m.ids)), FirstSequence: 1}, nil
 }
 
-func (s *memorySession) MessageID(_ context.Context, seq uint64) (string, error) {
+func (s *memorySession) Message(_ context.Context, seq uint64) (bridge.Message, error) {
 	s.m.mu.Lock()
 	defer s.m.mu.Unlock()
 	if seq == 0 || seq > uint64(len(s.m.ids)) {
-		return "", bridge.ErrNoMessage
+		return bridge.Message{}, bridge.ErrNoMessage
 	}
-	return s.m.ids[seq-1], nil
+	return bridge.Message{Seq: seq, ID: s.m.ids[seq-1]}, nil
+}
+
+func (s *memorySession) Deleted(context.Context) ([]bridge.SequenceRange, error) { return nil, nil }
+
+func (s *memorySession) Heads(_ context.Context, from uint64, n int) ([]bridge.Message, error) {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	var heads []bridge.Message
+	for seq := max(from, 1); seq <= uint64(len(s.m.ids)) && len(heads) < n; seq++ {
+		heads = append(heads, bridge.Message{Seq: seq, ID: s.m.ids[seq-1]})
+	}
+	return heads, nil
 }
 
 func memoryRig(t *testing.T, m *memory, change ...func(*bridge.Options)) *rig {

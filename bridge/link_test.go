@@ -79,7 +79,11 @@ func (l *line) Stream(context.Context) (bridge.StreamState, error) {
 	return bridge.StreamState{}, bridge.ErrNoStream
 }
 
-func (l *line) MessageID(context.Context, uint64) (string, error) { return "", bridge.ErrNoMessage }
+func (l *line) Message(context.Context, uint64) (bridge.Message, error) {
+	return bridge.Message{}, bridge.ErrNoMessage
+}
+func (l *line) Deleted(context.Context) ([]bridge.SequenceRange, error)      { return nil, nil }
+func (l *line) Heads(context.Context, uint64, int) ([]bridge.Message, error) { return nil, nil }
 
 // TestOutageIsThreeLines: however long NATS is away and however often it is tried,
 // the log has a line when it began, one for what it waits for, and one when it

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/integrity"
 )
 
 // Publisher opens sessions with JetStream.
@@ -31,9 +33,15 @@ type Session interface {
 	// Stream describes the stream as it is now. It is ErrNoStream when there is
 	// none, and wraps ErrNotPermitted when this client may not ask.
 	Stream(ctx context.Context) (StreamState, error)
-	// MessageID is the id (Nats-Msg-Id) of the message at a place in the stream,
-	// or ErrNoMessage when there is none.
-	MessageID(ctx context.Context, sequence uint64) (string, error)
+	// Message is the message at a sequence of the stream, without its body, or
+	// ErrNoMessage when there is none.
+	Message(ctx context.Context, sequence uint64) (Message, error)
+	// Deleted lists the sequences between the stream's first and last that have no
+	// message, in order.
+	Deleted(ctx context.Context) ([]SequenceRange, error)
+	// Heads lists up to n messages from a sequence on, in order, without transferring
+	// their bodies where NATS lets it.
+	Heads(ctx context.Context, from uint64, n int) ([]Message, error)
 	// Done is closed when the connection is lost.
 	Done() <-chan struct{}
 	// Close ends the session and returns when nothing of it is left.
@@ -48,12 +56,27 @@ type Receipt struct {
 	Duplicate bool
 }
 
+// What a session tells of a stream is in integrity's words.
+type (
+	Message       = integrity.Message
+	SequenceRange = integrity.Range
+	StreamLimits  = integrity.Limits
+)
+
 // StreamState is what healing has to know of a stream.
 type StreamState struct {
-	// Identity tells this stream from one made anew under the same name.
+	// Identity tells this stream from another one of the same name.
 	Identity string
-	// LastSequence is the place of the newest message there ever was in it.
-	LastSequence uint64
+	// Host names the server process that has the stream: a restart gives it another name.
+	// Empty where that cannot be told.
+	Host string
+	// LastSequence is that of the newest message there ever was in it.
+	FirstSequence, LastSequence uint64
+	// Messages is how many there are, and Deleted how many between the first and the last
+	// sequence are not.
+	Messages, Deleted uint64
+	// Limits are the reasons for which the stream drops messages by itself.
+	Limits StreamLimits
 	// Info is what people want to know of it; nothing is decided by that.
 	Info StreamInfo
 }
@@ -87,7 +110,7 @@ type StreamInfo struct {
 	Differences []string `json:"differences,omitempty"`
 }
 
-// What Session.Stream and Session.MessageID return.
+// What Session.Stream and Session.Message return.
 var (
 	ErrNoStream     = errors.New("there is no such stream")
 	ErrNoMessage    = errors.New("no message there")

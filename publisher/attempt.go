@@ -140,10 +140,10 @@ func (s *session) failed(a *attempt, err error) {
 // used for something else must not swallow an event. When it cannot be read, for it is
 // gone or may not be looked at, JetStream is believed.
 func (s *session) repeated(a *attempt, ack *jetstream.PubAck) {
-	ctx, cancel := context.WithTimeout(context.Background(), streamTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
 	defer cancel()
 	id, ceID := a.event.MessageID(), a.m.Header["ce-id"][0]
-	there, err := s.message(ctx, ack.Sequence)
+	there, _, err := s.message(ctx, ack.Sequence)
 	if err == nil && there.Header.Get(jetstream.MsgIDHeader) == id && (!bytes.Equal(there.Data, a.m.Data) || !slices.Contains(there.Header["ce-id"], ceID)) {
 		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Rejected, Reason: fmt.Sprintf("its message id %q was used before for another event (message %d of the stream): replay this dead letter, it gets a new one", id, ack.Sequence)})
 		return

@@ -1,8 +1,6 @@
 package publisher
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -71,25 +69,6 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	})
 }
 
-// Stream implements bridge.Session.
-func (s *session) Stream(ctx context.Context) (bridge.StreamState, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
-	defer cancel()
-	stream, err := s.js.Stream(ctx, s.p.o.Stream.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return bridge.StreamState{}, bridge.ErrNoStream
-	}
-	if err != nil {
-		return bridge.StreamState{}, s.apiError("look up stream "+s.p.o.Stream.Name, "$JS.API.STREAM.INFO."+s.p.o.Stream.Name, err)
-	}
-	info := stream.CachedInfo()
-	return bridge.StreamState{
-		Identity:     info.Config.Name + " " + info.Created.UTC().Format(time.RFC3339Nano),
-		LastSequence: info.State.LastSeq,
-		Info:         s.describe(info),
-	}, nil
-}
-
 // where names the server of this session.
 func (s *session) where() string {
 	if s.p.o.Connect.Embedded != nil {
@@ -126,53 +105,6 @@ func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {
 		described.Cluster, described.Leader = info.Cluster.Name, info.Cluster.Leader
 	}
 	return described
-}
-
-// MessageID implements bridge.Session.
-func (s *session) MessageID(ctx context.Context, sequence uint64) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
-	defer cancel()
-	m, err := s.message(ctx, sequence)
-	if err != nil {
-		return "", err
-	}
-	return m.Header.Get(jetstream.MsgIDHeader), nil // none: somebody else's message
-}
-
-// message reads a message of the stream. It asks the stream's leader: a replica that
-// answers for it may lag.
-func (s *session) message(ctx context.Context, sequence uint64) (*nats.Msg, error) {
-	subject := "$JS.API.STREAM.MSG.GET." + s.p.o.Stream.Name
-	if lacking := s.lacking(subject); lacking != "" { // it would not be answered
-		return nil, fmt.Errorf("read message: %w: give it permission to %s", bridge.ErrNotPermitted, lacking)
-	}
-	answer, err := s.nc.RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"seq":%d}`, sequence))
-	if err != nil {
-		return nil, s.apiError("read message", subject, err)
-	}
-	var got struct {
-		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Header []byte `json:"hdrs"`
-			Data   []byte `json:"data"`
-		} `json:"message"`
-	}
-	if err := json.Unmarshal(answer.Data, &got); err != nil {
-		return nil, fmt.Errorf("read message %d: %w", sequence, err)
-	}
-	if got.Error != nil {
-		if got.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-			return nil, bridge.ErrNoMessage
-		}
-		return nil, fmt.Errorf("read message %d: %w", sequence, got.Error)
-	}
-	m := &nats.Msg{Data: got.Message.Data}
-	if len(got.Message.Header) > 0 {
-		if m.Header, err = nats.DecodeHeadersMsg(got.Message.Header); err != nil {
-			return nil, fmt.Errorf("read message %d: %w", sequence, err)
-		}
-	}
-	return m, nil
 }
 
 // apiError says of a request that failed whether it was for want of permission,

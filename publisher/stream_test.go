@@ -173,7 +173,7 @@ func TestStreamIsDeleted(t *testing.T) {
 	mustPublish(t, s, "msg_2")
 }
 
-func TestStreamAndMessageID(t *testing.T) {
+func TestStreamAndItsMessages(t *testing.T) {
 	t.Parallel()
 	n := natstest.Start(t, "")
 	s, js := connect(t, optionsFor(n.URL)), n.JetStream()
@@ -208,8 +208,12 @@ func TestStreamAndMessageID(t *testing.T) {
 		{"somebody's without an id", headed.Sequence, "", nil},
 		{"not there yet", headed.Sequence + 1, "", bridge.ErrNoMessage},
 	} {
-		if got, err := s.MessageID(t.Context(), test.seq); got != test.want || !errors.Is(err, test.err) {
-			t.Errorf("%s: got %q, %v, want %q, %v", test.name, got, err, test.want, test.err)
+		got, err := s.Message(t.Context(), test.seq)
+		if got.ID != test.want || !errors.Is(err, test.err) {
+			t.Errorf("%s: got %q, %v, want %q, %v", test.name, got.ID, err, test.want, test.err)
+		}
+		if err == nil && time.Since(got.Stored).Abs() > time.Minute {
+			t.Errorf("%s: stored at %s, want now", test.name, got.Stored)
 		}
 	}
 	state, err := s.Stream(t.Context())
@@ -241,9 +245,9 @@ func TestNotPermittedToAsk(t *testing.T) {
 	if !errors.Is(err, bridge.ErrNotPermitted) || !strings.Contains(err.Error(), "publish to $JS.API.STREAM.INFO.PERSAT") {
 		t.Errorf("Stream: got %v, want ErrNotPermitted with the subject", err)
 	}
-	_, err = s.MessageID(t.Context(), receipt.Sequence)
+	_, err = s.Message(t.Context(), receipt.Sequence)
 	if !errors.Is(err, bridge.ErrNotPermitted) || !strings.Contains(err.Error(), "publish to $JS.API.STREAM.MSG.GET.PERSAT") {
-		t.Errorf("MessageID: got %v, want ErrNotPermitted with the subject", err)
+		t.Errorf("Message: got %v, want ErrNotPermitted with the subject", err)
 	}
 }
 

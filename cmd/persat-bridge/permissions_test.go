@@ -184,7 +184,7 @@ func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
 		if err == nil {
 			attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
-			_, err := s.MessageID(attempt, receipt.Sequence)
+			_, err := s.Message(attempt, receipt.Sequence)
 			note(err)
 		}
 		return s

@@ -1,0 +1,3 @@
+// Package integrity answers one question: does the stream still have what it
+// acknowledged?
+package integrity
