@@ -12,6 +12,16 @@ type notices struct {
 	text map[string]string
 }
 
+// Notice sets what an operator should know of a part beside the core, such as a listener:
+// one text for each subject, and an empty text for its end.
+func (b *Bridge) Notice(about, text string) {
+	if text == "" {
+		b.notices.clear(about)
+		return
+	}
+	b.notices.set(about, text)
+}
+
 func (n *notices) set(about, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -20,9 +20,10 @@ var (
 	errMethod       = &refusal{code: http.StatusMethodNotAllowed, reason: WrongMethod, text: "method not allowed"}
 	errAddress      = &refusal{code: http.StatusForbidden, reason: BadAddress, text: "address not allowed"}
 	errInFlight     = &refusal{code: http.StatusServiceUnavailable, reason: TooManyInFlight, text: "too many requests in flight", retryAfter: 1}
+	errReading      = &refusal{code: http.StatusServiceUnavailable, reason: TooManyReading, text: "too many requests are being sent", retryAfter: 1, closes: true, cut: true}
 	errBodyMemory   = &refusal{code: http.StatusServiceUnavailable, reason: NoBodyMemory, text: "too many large requests in flight", retryAfter: 1, closes: true}
 	errBodyTooLarge = &refusal{code: http.StatusRequestEntityTooLarge, reason: BodyTooLarge, text: "body too large", closes: true}
-	errBodyCutShort = &refusal{code: http.StatusBadRequest, reason: BodyIncomplete, text: "body incomplete", closes: true}
+	errBodyCutShort = &refusal{code: http.StatusBadRequest, reason: BodyIncomplete, text: "body incomplete", closes: true, cut: true}
 	errDraining     = &refusal{code: http.StatusServiceUnavailable, reason: Stopping, text: "shutting down", retryAfter: 5, closes: true}
 	errPanic        = &refusal{code: http.StatusServiceUnavailable, reason: Panicked, text: "not accepted", retryAfter: 5, closes: true}
 )
@@ -82,8 +83,8 @@ func (s *Server) refuse(err error, c echo.Context) {
 			zap.Int("code", r.code), zap.String("reason", string(r.reason)), zap.String("detail", r.detail))
 	}
 	unread := newRemainder(c)
-	if r != errBodyCutShort { // of that one, no more came in time
-		unread.discard(s.bodies.limit, s.timeouts.discard)
+	if !r.cut {
+		s.discard(c, unread, s.bodies.limit, s.timeouts.discard)
 	}
 	h := c.Response().Header()
 	if r.retryAfter > 0 {
@@ -99,9 +100,9 @@ func (s *Server) refuse(err error, c echo.Context) {
 		s.log.Debug("answer not written", zap.Error(err))
 		return
 	}
-	if !unread.ended {
+	if !unread.ended && r != errReading {
 		_ = unread.control.Flush()
-		unread.discard(math.MaxInt64, s.timeouts.linger)
+		s.discard(c, unread, math.MaxInt64, s.timeouts.linger)
 	}
 }
 

@@ -39,33 +39,36 @@ func newBodies(limit int64) *bodies {
 
 // body is the bytes of one request, and what they hold of the spare memory.
 type body struct {
-	bytes []byte
-	held  int64
+	bytes   []byte
+	held    int64
+	reading reading
 }
 
-// read reads all of r. The buffer grows with what has arrived, at most doubling:
-// a declared length (or -1) only keeps it from growing past the end. The body
-// has to be released, also after an error.
-func (p *bodies) read(r io.Reader, declared int64) (*body, error) {
-	b := p.pool.Get().(*body)
+// get returns an empty body, which has to be released.
+func (p *bodies) get() *body { return p.pool.Get().(*body) }
+
+// read reads all of r into b. The buffer grows with what has arrived, at most doubling:
+// a declared length (or -1) only keeps it from growing past the end.
+func (p *bodies) read(b *body, r io.Reader, declared int64) error {
 	if want := min(max(declared+1, firstRead), smallBody); int64(cap(b.bytes)) < want {
 		b.bytes = make([]byte, 0, want)
 	}
 	for {
 		if len(b.bytes) == cap(b.bytes) && !p.grow(b, declared) {
-			return b, errNoMemory
+			return errNoMemory
 		}
 		n, err := r.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
+		b.reading.bytes.Store(int64(len(b.bytes)))
 		switch {
 		case int64(len(b.bytes)) > p.limit:
-			return b, errTooLarge
+			return errTooLarge
 		case err == io.EOF:
-			return b, nil
+			return nil
 		case err != nil:
 			// Why it ended, a deadline, a reset or broken chunks, does not
 			// matter: what is there is not what was signed.
-			return b, errCutShort
+			return errCutShort
 		}
 	}
 }

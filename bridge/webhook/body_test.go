@@ -45,7 +45,8 @@ func TestBodiesRead(t *testing.T) {
 			p := newBodies(limit)
 			spare := p.spare.Load()
 			for _, wrap := range []func(io.Reader) io.Reader{iotest.HalfReader, iotest.DataErrReader} {
-				b, err := p.read(wrap(&endless{left: tt.size}), tt.declared)
+				b := p.get()
+				err := p.read(b, wrap(&endless{left: tt.size}), tt.declared)
 				if !errors.Is(err, tt.want) {
 					t.Errorf("error: got %v, want %v", err, tt.want)
 				}
@@ -67,8 +68,8 @@ func TestBodiesRead(t *testing.T) {
 // A client that announces a large body and sends a byte holds no large buffer.
 func TestBodiesAllocateWhatArrives(t *testing.T) {
 	p := newBodies(4 << 20)
-	b, err := p.read(iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("xx"))), 4<<20)
-	if !errors.Is(err, errCutShort) {
+	b := p.get()
+	if err := p.read(b, iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader("xx"))), 4<<20); !errors.Is(err, errCutShort) {
 		t.Errorf("error: got %v, want %v", err, errCutShort)
 	}
 	if cap(b.bytes) > smallBody {
@@ -81,13 +82,14 @@ func TestBodiesTogether(t *testing.T) {
 	p.spare.Store(3 << 20)
 	var held []*body
 	for range 2 {
-		b, err := p.read(&endless{left: 1 << 20}, 1<<20)
-		if err != nil {
+		b := p.get()
+		if err := p.read(b, &endless{left: 1 << 20}, 1<<20); err != nil {
 			t.Fatalf("read: %v", err)
 		}
 		held = append(held, b)
 	}
-	if b, err := p.read(&endless{left: 1 << 20}, 1<<20); err != nil {
+	b := p.get()
+	if err := p.read(b, &endless{left: 1 << 20}, 1<<20); err != nil {
 		// Three bodies with their byte of room are more than 3 MiB.
 		if !errors.Is(err, errNoMemory) {
 			t.Errorf("third: got %v, want %v", err, errNoMemory)
@@ -96,7 +98,8 @@ func TestBodiesTogether(t *testing.T) {
 	} else {
 		t.Error("a third body was read beyond the bound")
 	}
-	if b, err := p.read(&endless{left: 2 << 10}, 2<<10); err != nil {
+	b = p.get()
+	if err := p.read(b, &endless{left: 2 << 10}, 2<<10); err != nil {
 		t.Errorf("an ordinary event meanwhile: %v", err)
 	} else {
 		p.release(b)

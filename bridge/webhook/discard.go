@@ -30,6 +30,7 @@ type remainder struct {
 	body    io.Reader
 	control *http.ResponseController
 	ended   bool
+	reading reading
 }
 
 func newRemainder(c echo.Context) *remainder {
@@ -41,17 +42,25 @@ func newRemainder(c echo.Context) *remainder {
 	}
 }
 
-// discard throws away up to so many bytes, and notes whether the body has ended.
-func (r *remainder) discard(atMost int64, within time.Duration) {
+// discard throws r away, in one of the places for reading.
+func (s *Server) discard(c echo.Context, r *remainder, atMost int64, within time.Duration) {
 	if r.ended {
 		return
 	}
 	// Not every ResponseWriter has a deadline: a test's has no connection either.
 	_ = r.control.SetReadDeadline(time.Now().Add(within))
+	s.beginReading(c, &r.reading)
+	r.discard(atMost)
+	s.readings.end(&r.reading)
+}
+
+// discard throws away up to so many bytes, and notes whether the body has ended.
+func (r *remainder) discard(atMost int64) {
 	buffer := discarded.Get().(*[]byte)
 	defer discarded.Put(buffer)
 	for atMost >= 0 {
 		n, err := r.body.Read(*buffer)
+		r.reading.bytes.Add(int64(n))
 		if atMost -= int64(n); err != nil {
 			r.ended = err == io.EOF
 			return

@@ -23,12 +23,13 @@
 //	404  unknown path or source; a path matches exactly or not at all, nothing redirects
 //	405  another method than POST
 //	403  the address is not in the source's allow_cidrs
-//	429  over the source's rate limit
-//	503  too many requests in flight, or too much memory held by large bodies
 //	413  body too large, declared or counted while it arrives
+//	503  its place was needed while it was being sent, or too much memory held by large bodies
 //	400  the body ended early
 //	400  signature headers missing or malformed
 //	401  signature wrong, credentials wrong or missing, or the timestamp outside the tolerance
+//	429  over the source's rate limit
+//	503  too many requests in Accept
 //	503  Accept did not take it; also a panic, because 500 would tell the sender no more
 //	202  accepted, or quarantined as a dead letter
 //	200  duplicate
@@ -56,7 +57,16 @@
 //
 // # What a stranger can hold
 //
-// Requests in flight are counted, bodies are read into buffers that grow with
-// what has arrived and not with what was announced, large ones share a bounded
-// amount of memory, and a client that sends slowly is cut after 15 s.
+// Nothing that a delivery needs. Three things are bounded apart, each so that the next
+// one gets in and the one that has used its place least well goes:
+//
+//   - Connections (connections.go), by the open files that the process may have.
+//   - Requests whose bodies are being read (reading.go), fewer than 32 of one HTTP/2
+//     connection. When all places are taken, the oldest of the network with the most
+//     goes. One that brings no byte for five seconds goes anyway.
+//   - Memory: bodies are read into buffers that grow with what has arrived and not with
+//     what was announced, and large ones share a bounded amount.
+//
+// The slots of server.max_in_flight and a source's rate are for authentic requests. A
+// limit that is met for seconds is reported (overload.go).
 package webhook

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 )
 
-// receive takes one delivery. Each check is cheaper than the one after it, and
-// nothing of the body is read before those that can do without it.
+// receive takes one delivery. Nothing of the body is read before the checks that can do
+// without it, and only an authentic request uses up a rate or a slot.
 func (s *Server) receive(c echo.Context) error {
 	start := time.Now()
 	r := c.Request()
@@ -26,22 +27,13 @@ func (s *Server) receive(c echo.Context) error {
 	if len(g.allow) > 0 && !g.allows(c.RealIP()) {
 		return errAddress
 	}
-	if g.limiter != nil && !g.limiter.Allow() {
-		return &refusal{code: http.StatusTooManyRequests, reason: OverRate, text: "too many requests", retryAfter: g.secondsToNext()}
-	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return errInFlight
-	}
 	if r.ContentLength > s.bodies.limit {
 		return errBodyTooLarge
 	}
-	b, err := s.bodies.read(r.Body, r.ContentLength)
+	b := s.bodies.get()
 	defer s.bodies.release(b)
-	if err != nil {
-		return unreadable(err)
+	if err := s.read(c, b); err != nil {
+		return err
 	}
 	now := time.Now()
 	v := g.authenticator().check(r, b.bytes, now)
@@ -52,6 +44,17 @@ func (s *Server) receive(c echo.Context) error {
 			refused.challenge = `Basic realm="persat-bridge"`
 		}
 		return refused
+	}
+	// Only what is authentic uses up the rate and the slots: a stranger has none.
+	if g.limiter != nil && !g.limiter.Allow() {
+		return &refusal{code: http.StatusTooManyRequests, reason: OverRate, text: "too many requests", retryAfter: g.secondsToNext()}
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		s.overloads.inFlight.hit(netip.Prefix{})
+		return errInFlight
 	}
 
 	d := delivery(g.name, v, r.Header, b.bytes)
@@ -77,6 +80,23 @@ func (s *Server) receive(c echo.Context) error {
 	err = s.answer(c, code, taken(outcome, d.ID))
 	g.counters.duration.Observe(time.Since(start).Seconds())
 	return err
+}
+
+// read reads the whole body into b, in one of the places that there are for reading.
+func (s *Server) read(c echo.Context, b *body) error {
+	r := c.Request()
+	s.beginReading(c, &b.reading)
+	err := s.bodies.read(b, r.Body, r.ContentLength)
+	if err != nil {
+		r.Header.Del("Expect") // it has been answered, and the body is on its way
+	}
+	if end := s.readings.end(&b.reading); err != nil && end == evicted {
+		return errReading
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
 }
 
 // accept counts those that are at it.

@@ -23,6 +23,8 @@ const (
 	BadAddress         Reason = "address"
 	OverRate           Reason = "rate_limit"
 	TooManyInFlight    Reason = "in_flight"
+	// TooManyReading: its place was needed for another request, which came later.
+	TooManyReading Reason = "reading"
 	// NoBodyMemory: large bodies hold all the memory that they may.
 	NoBodyMemory   Reason = "body_memory"
 	BodyTooLarge   Reason = "too_large"
@@ -45,7 +47,7 @@ const (
 
 var reasons = []Reason{
 	MissingSignature, MalformedSignature, WrongSignature, BadTimestamp, MissingCredentials, WrongCredentials,
-	BadAddress, OverRate, TooManyInFlight, NoBodyMemory, BodyTooLarge, BodyIncomplete,
+	BadAddress, OverRate, TooManyInFlight, TooManyReading, NoBodyMemory, BodyTooLarge, BodyIncomplete,
 	JournalFull, JournalFailed, JournalStalled, NotInStream, Stopping, NotAccepted, Panicked, NotFound, WrongMethod,
 }
 
@@ -61,6 +63,8 @@ type refusal struct {
 	retryAfter int
 	// closes the connection: what is left of the body is not worth reading.
 	closes bool
+	// cut: reading the body has failed, and nothing more of it is worth waiting for.
+	cut bool
 	// challenge is the WWW-Authenticate header of a 401.
 	challenge string
 	// detail is for the log of this host, never for the sender.

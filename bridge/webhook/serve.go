@@ -77,11 +77,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 		WriteTimeout:   s.timeouts.read + s.answerTimeout + 5*time.Second,
 		IdleTimeout:    s.timeouts.idle,
 		MaxHeaderBytes: 32 << 10,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ConnState:      conns.track,
 		ErrorLog:       log,
 		// net/http would answer OPTIONS * with 200 before any handler.
 		DisableGeneralOptionsHandler: true,
 	}
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWatching()
+	watched := make(chan struct{})
+	go func() { defer close(watched); s.watch(watching) }()
+	defer func() { stopWatching(); <-watched }()
 	l = newLastListener(l)
 	served := make(chan error, 1)
 	go func() {

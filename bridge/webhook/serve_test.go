@@ -295,13 +295,18 @@ func (f *fixture) servingTLS() (address string, client *http.Transport) {
 	lent := httptest.NewUnstartedServer(nil)
 	lent.StartTLS()
 	config := &tls.Config{Certificates: lent.TLS.Certificates}
-	roots := x509.NewCertPool()
-	roots.AddCert(lent.Certificate())
+	f.roots = x509.NewCertPool()
+	f.roots.AddCert(lent.Certificate())
 	lent.Close()
 	address, _ = f.serving(config)
-	client = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}, ForceAttemptHTTP2: true}
+	return address, f.transportTLS()
+}
+
+// transportTLS is another client of the same.
+func (f *fixture) transportTLS() *http.Transport {
+	client := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.roots, ServerName: "example.com"}, ForceAttemptHTTP2: true}
 	f.t.Cleanup(client.CloseIdleConnections)
-	return address, client
+	return client
 }
 
 func TestServeTLS(t *testing.T) {

@@ -34,8 +34,8 @@ type Options struct {
 	Sources []Source
 	// MaxBodyBytes bounds one body. 0 means 4 MiB.
 	MaxBodyBytes int64
-	// MaxInFlight bounds the requests of all sources that are being read or
-	// accepted. 0 means 1024.
+	// MaxInFlight bounds the authentic requests of all sources that are in Accept.
+	// 0 means 1024.
 	MaxInFlight int
 	// TrustedProxies are the peers whose X-Forwarded-For is believed, hop by
 	// hop. Nobody is trusted for being on a private or loopback address.
@@ -44,6 +44,9 @@ type Options struct {
 	AnswerTimeout time.Duration
 	// ShutdownTimeout bounds the end of Serve. 0 means 20 s.
 	ShutdownTimeout time.Duration
+	// Notice takes what an operator should know now, by subject; an empty text is the
+	// end of it. nil tells nobody.
+	Notice func(about, text string)
 	// Log is where transitions go. nil is silent.
 	Log *zap.Logger
 	// Registerer takes the metrics. nil keeps them unseen.
@@ -64,6 +67,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 20 * time.Second
+	}
+	if o.Notice == nil {
+		o.Notice = func(string, string) {}
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -108,7 +114,8 @@ type Server struct {
 	gates    map[string]*gate
 	other    *counters // of what no gate counts
 	bodies   *bodies
-	slots    chan struct{} // one in it for each request in flight
+	readings *readings
+	slots    chan struct{} // one in it for each request in Accept
 	echo     *echo.Echo
 	log      *zap.Logger
 	tracer   trace.Tracer // nil: no traces
@@ -117,6 +124,7 @@ type Server struct {
 	deadlines       deadlines // answerTimeout from now
 	shutdownTimeout time.Duration
 	timeouts        timeouts
+	overloads       overloads
 
 	draining  atomic.Bool
 	accepting atomic.Int64 // requests that are in Accept
@@ -140,6 +148,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 		gates:           make(map[string]*gate, len(o.Sources)),
 		other:           m.source(otherSource),
 		bodies:          newBodies(o.MaxBodyBytes),
+		readings:        newReadings(maxReading),
 		slots:           make(chan struct{}, o.MaxInFlight),
 		log:             o.Log,
 		tracer:          o.Tracer,
@@ -147,6 +156,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 		deadlines:       deadlines{after: o.AnswerTimeout},
 		shutdownTimeout: o.ShutdownTimeout,
 		timeouts:        defaultTimeouts,
+		overloads:       newOverloads(o),
 	}
 	var errs []error
 	for _, source := range o.Sources {

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -75,6 +76,8 @@ type fixture struct {
 	acceptor *recorder
 	registry *prometheus.Registry
 	logs     *observer.ObservedLogs
+	group    sync.WaitGroup // clients of a test
+	roots    *x509.CertPool // of servingTLS
 }
 
 func newFixture(t *testing.T, o Options) *fixture {

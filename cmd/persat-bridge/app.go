@@ -127,7 +127,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if err != nil {
 		return nil, err
 	}
-	a.webhook, err = webhook.New(webhookOptions(cfg, log, registry, tracer), a.bridge)
+	a.webhook, err = webhook.New(webhookOptions(cfg, log, registry, tracer, a.bridge.Notice), a.bridge)
 	if err != nil {
 		return nil, err
 	}
@@ -196,12 +196,13 @@ func connectOptions(cfg *config.Config, embedded *publisher.Embedded) publisher.
 	}
 }
 
-func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Registerer, tracer trace.Tracer) webhook.Options {
+func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Registerer, tracer trace.Tracer, notice func(about, text string)) webhook.Options {
 	o := webhook.Options{
 		MaxBodyBytes:    int64(cfg.Server.MaxBodyBytes),
 		MaxInFlight:     cfg.Server.MaxInFlight,
 		TrustedProxies:  cfg.Server.TrustedProxies,
 		ShutdownTimeout: cfg.Server.ShutdownTimeout,
+		Notice:          notice,
 		Log:             log,
 		Registerer:      registry,
 		Tracer:          tracer,

@@ -40,8 +40,10 @@ type Server struct {
 	// repeats in vain. Default 4MiB, at most 32MiB. An outside NATS has a limit of its
 	// own (max_payload, 1MiB unless raised): what is over that becomes a dead letter.
 	MaxBodyBytes Size `yaml:"max_body_bytes"`
-	// MaxInFlight bounds the requests read or accepted at once; more are a 503.
-	// Default 1024. Each may hold MaxBodyBytes of memory.
+	// MaxInFlight bounds the authentic requests that are written to the journal at
+	// once; more are a 503. Default 1024. Each may hold MaxBodyBytes of memory.
+	// Requests that are still being sent are bounded apart, so that a stranger who
+	// sends slowly keeps nobody out.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// ShutdownTimeout is how long requests may take to end when the process is
 	// told to stop. Default 20s. Keep it below the supervisor's own patience
