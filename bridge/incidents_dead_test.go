@@ -96,7 +96,7 @@ func TestDeadLetterFromTheFutureCanBeReplayed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.journal.Bury(item, journal.Death{At: time.Now().Add(time.Hour), Reason: "x"}); err != nil {
+	if err := r.journal.MarkDead(item, journal.Death{At: time.Now().Add(time.Hour), Reason: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if n, refused, err := r.bridge.ReplayDead(t.Context(), bridge.Filter{IDs: []string{"a"}}); n != 1 || err != nil {

@@ -195,7 +195,7 @@ func (r *runner) giveUp(res result, now time.Time) error {
 			return err
 		}
 	}
-	if err := r.b.journal.Bury(res.item, journal.Death{At: now, Reason: reason, Attempts: res.t.attempts}); err != nil {
+	if err := r.b.journal.MarkDead(res.item, journal.Death{At: now, Reason: reason, Attempts: res.t.attempts}); err != nil {
 		return err
 	}
 	e := res.event

@@ -9,7 +9,7 @@
 // leaves it neither. Sequences rise in the order of the appends and never come
 // again, not after a drain and not after a restart.
 //
-// The marks that follow (MarkPublished, Bury) are written at once but
+// The marks that follow (MarkPublished, MarkDead) are written at once but
 // synced with the next append or the next Sync. A mark that a power failure
 // takes back makes the record pending again; it is never lost by that, only
 // published once more under the same message id.

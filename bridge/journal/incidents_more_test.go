@@ -88,7 +88,7 @@ func TestTrimmedOnlyRises(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Bury(item, Death{At: time.Now(), Reason: "x"}); err != nil {
+	if err := j.MarkDead(item, Death{At: time.Now(), Reason: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	markPublished(t, j, 1, 3, 4, 5, 6, 7, 8, 9, 10)

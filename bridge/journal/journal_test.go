@@ -201,7 +201,7 @@ func TestRecordIsInOneState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Bury(item, Death{At: time.Unix(2, 0), Reason: "too large", Attempts: 3}); err != nil {
+	if err := j.MarkDead(item, Death{At: time.Unix(2, 0), Reason: "too large", Attempts: 3}); err != nil {
 		t.Fatal(err)
 	}
 	check := func(when string) {
@@ -418,7 +418,7 @@ func writeGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Bury(item, Death{At: time.Unix(3, 0), Reason: "too large", Attempts: 2}); err != nil {
+	if err := j.MarkDead(item, Death{At: time.Unix(3, 0), Reason: "too large", Attempts: 2}); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)

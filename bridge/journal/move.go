@@ -40,9 +40,9 @@ func (j *Journal) MarkPublished(marks []Mark) error {
 	return err
 }
 
-// Bury moves a record from pending to dead.
-func (j *Journal) Bury(item Item, d Death) error {
-	return j.change("bury", func(b *pebble.Batch) error {
+// MarkDead moves a record from pending to dead.
+func (j *Journal) MarkDead(item Item, d Death) error {
+	return j.change("mark dead", func(b *pebble.Batch) error {
 		v := item.value()
 		v.at, v.reason, v.attempts = d.At, d.Reason, d.Attempts
 		return move(b, item.Seq, prefixPending, prefixDead, &v)

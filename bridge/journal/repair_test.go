@@ -46,7 +46,7 @@ func damagedJournal(t *testing.T, n int) (dir string, bodies map[uint64][]byte) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Bury(item, Death{At: time.Now(), Reason: "too large"}); err != nil {
+	if err := j.MarkDead(item, Death{At: time.Now(), Reason: "too large"}); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)

@@ -85,7 +85,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 				for _, seq := range live(prefixPending) {
 					if random.IntN(10) == 0 {
 						item, _, _ := j.Load(seq)
-						_ = j.Bury(item, Death{At: time.Now(), Reason: "x"})
+						_ = j.MarkDead(item, Death{At: time.Now(), Reason: "x"})
 					}
 				}
 			case 6:

@@ -20,7 +20,7 @@ func TestTrimDropsWhatIsPastItsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Bury(item, Death{At: time.Now(), Reason: "too large"}); err != nil {
+	if err := j.MarkDead(item, Death{At: time.Now(), Reason: "too large"}); err != nil {
 		t.Fatal(err)
 	}
 	later, before := time.Now().Add(time.Hour), time.Now().Add(-time.Hour)
