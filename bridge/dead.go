@@ -95,7 +95,7 @@ func (b *Bridge) ReplayDead(ctx context.Context, f Filter) (replayed, refused in
 		if len(items) == 0 {
 			continue
 		}
-		if err := b.journal.Revive(items); err != nil {
+		if err := b.journal.Requeue(items); err != nil {
 			return replayed, refused, err
 		}
 		for _, e := range events {

@@ -15,7 +15,7 @@ import (
 )
 
 // The digest of a dead letter is read from the store's memory after the iterator has
-// gone on; revived, the record has whatever is there then.
+// gone on; requeued, the record has whatever is there then.
 func TestRevivedRecordKeepsItsDigest(t *testing.T) {
 	r := &rig{t: t, dir: t.TempDir()}
 	r.open(false, func(o *bridge.Options) { o.Publisher = &memory{} })
@@ -60,7 +60,7 @@ func TestRevivedRecordKeepsItsDigest(t *testing.T) {
 		}
 	}
 	if wrong > 0 {
-		t.Errorf("%d of %d revived records have a wrong digest: repair would call them damaged", wrong, n)
+		t.Errorf("%d of %d requeued records have a wrong digest: repair would call them damaged", wrong, n)
 	}
 }
 

@@ -49,11 +49,11 @@ func (j *Journal) MarkDead(item Item, d Death) error {
 	})
 }
 
-// Revive moves dead letters back to pending, with the headers that the items
+// Requeue moves dead letters back to pending, with the headers that the items
 // carry, and returns once that is on disk.
-func (j *Journal) Revive(items []Item) error {
+func (j *Journal) Requeue(items []Item) error {
 	defer j.recent.drop() // which may span some of them and has none: they were dead when they came
-	return j.changeSynced("revive", func(b *pebble.Batch) error {
+	return j.changeSynced("requeue", func(b *pebble.Batch) error {
 		for _, item := range items {
 			v := item.value()
 			if err := move(b, item.Seq, prefixDead, prefixPending, &v); err != nil {

@@ -93,7 +93,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 					d, _ := j.Dead(seq)
 					switch random.IntN(6) {
 					case 0:
-						_ = j.Revive([]Item{d.Item})
+						_ = j.Requeue([]Item{d.Item})
 					case 1:
 						_ = j.Discard([]DeadItem{d})
 					}

@@ -176,7 +176,7 @@ func TestReopenFromAPlaceOn(t *testing.T) {
 	}
 }
 
-func TestDeadLetterRevivedOrDiscarded(t *testing.T) {
+func TestDeadLetterRequeuedOrDiscarded(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
 	for n := 1; n <= 2; n++ {
@@ -193,13 +193,13 @@ func TestDeadLetterRevivedOrDiscarded(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.Header = []byte("replayed")
-	if err := errors.Join(j.Revive([]Item{first.Item}), j.Discard([]DeadItem{second})); err != nil {
+	if err := errors.Join(j.Requeue([]Item{first.Item}), j.Discard([]DeadItem{second})); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)
 	j = open(t, dir)
 	if item, body, err := j.Load(1); err != nil || string(item.Header) != "replayed" || string(body) != "body 1" {
-		t.Errorf("revived: got %+v %q %v", item, body, err)
+		t.Errorf("requeued: got %+v %q %v", item, body, err)
 	}
 	for d := range j.AllDead() {
 		t.Errorf("record %d is still dead", d.Seq)
