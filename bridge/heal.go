@@ -267,7 +267,7 @@ func (r *runner) heal(f finding) error {
 		return nil
 	}
 	begin, healed := time.Now(), 0
-	gone, err := b.journal.Reopen(f.lost, func(item journal.Item) {
+	gone, err := b.journal.Unpublish(f.lost, func(item journal.Item) {
 		healed++
 		if e, err := parseHeader(item.Header); err == nil {
 			b.backlog.add(e.Source, e.Accepted, 1)

@@ -24,7 +24,7 @@ func TestKilledBeforeALossIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone, err := j.Reopen(11, func(journal.Item) {}) // heal.go, heal; the kill comes when it has returned
+	gone, err := j.Unpublish(11, func(journal.Item) {}) // heal.go, heal; the kill comes when it has returned
 	if err != nil || gone != 10 {
 		t.Fatal(gone, err)
 	}

@@ -221,8 +221,8 @@ func TestDamagedPublishedBody(t *testing.T) {
 	if _, err := j.Trim(later, later); err != nil {
 		t.Errorf("Trim: %v", err)
 	}
-	if _, err := j.Reopen(1, func(Item) {}); err != nil {
-		t.Errorf("Reopen: %v", err)
+	if _, err := j.Unpublish(1, func(Item) {}); err != nil {
+		t.Errorf("Unpublish: %v", err)
 	}
 	_ = os.Remove
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Healing (Run's goroutine) and retention (its own) change the same records.
-func TestReopenWhileBodiesAreDropped(t *testing.T) {
+func TestUnpublishWhileBodiesAreDropped(t *testing.T) {
 	for _, drop := range []string{"DropPublished", "Trim"} {
 		t.Run(drop, func(t *testing.T) {
 			without := 0
@@ -29,7 +29,7 @@ func TestReopenWhileBodiesAreDropped(t *testing.T) {
 				markPublished(t, j, pending(t, j)...)
 				group.Go(func() {
 					time.Sleep(time.Duration(round) * 100 * time.Microsecond)
-					if _, err := j.Reopen(1001, func(Item) {}); err != nil {
+					if _, err := j.Unpublish(1001, func(Item) {}); err != nil {
 						t.Error(err)
 					}
 				})

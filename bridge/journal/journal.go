@@ -121,7 +121,7 @@ type Journal struct {
 
 	replayMu sync.Mutex // counting a replay
 	// settling is held by what reads the state of records and then changes it:
-	// else retention could take the body of a record that is being reopened.
+	// else retention could take the body of a record that is being made pending.
 	settling sync.Mutex
 	// trimmedSpan and trimmedBodies are of what Trim has dropped and the disk does not
 	// have back; settling guards them.

@@ -67,7 +67,7 @@ func (j *Journal) ClearMissing() error {
 	return j.changeSynced("forget what is missing", metaMissing.clear)
 }
 
-// LostForGood is how many records Reopen and NoteGone have found to be lost for good, and
+// LostForGood is how many records Unpublish and NoteGone have found to be lost for good, and
 // when it found the last; since the beginning, or since ClearGone.
 func (j *Journal) LostForGood() (n int, at time.Time, err error) {
 	count, found, ok, err := metaGone.pair(j)

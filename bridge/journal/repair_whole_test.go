@@ -101,7 +101,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 			case 7:
 				if place > 5 {
 					from := place - uint64(random.IntN(5))
-					_, _ = j.Reopen(from, func(Item) {})
+					_, _ = j.Unpublish(from, func(Item) {})
 				}
 			case 8:
 				if random.IntN(3) == 0 {
@@ -173,7 +173,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 }
 
 // A log file that was used before has, behind its end, marks of its former life. They
-// must not make reopened (healed) records published again.
+// must not make unpublished (healed) records published again.
 func TestRepairTakesNoMarksOfAFormerLog(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	noise := func(n int) []byte {
@@ -210,7 +210,7 @@ func TestRepairTakesNoMarksOfAFormerLog(t *testing.T) {
 			}
 		}
 		appendOne(t, j, Record{Key: "f2", Header: []byte("h"), Body: noise(filler)})
-		if _, err := j.Reopen(1002, func(Item) {}); err != nil { // the stream lost them
+		if _, err := j.Unpublish(1002, func(Item) {}); err != nil { // the stream lost them
 			t.Fatal(err)
 		}
 		want := len(pending(t, j))

@@ -141,7 +141,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-func TestReopenFromAPlaceOn(t *testing.T) {
+func TestUnpublishFromAPlaceOn(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
 	for n := 1; n <= 2500; n++ {
@@ -152,12 +152,12 @@ func TestReopenFromAPlaceOn(t *testing.T) {
 	all := pending(t, j)
 	markPublished(t, j, all...) // at 1000 + their sequence
 	var told []uint64
-	if _, err := j.Reopen(1101, func(i Item) { told = append(told, i.Seq) }); err != nil {
+	if _, err := j.Unpublish(1101, func(i Item) { told = append(told, i.Seq) }); err != nil {
 		t.Fatal(err)
 	}
 	want := all[100:]
 	if !slices.Equal(told, want) || !slices.Equal(pending(t, j), want) {
-		t.Errorf("reopened %v, pending %v; want %v", told, pending(t, j), want)
+		t.Errorf("unpublished %v, pending %v; want %v", told, pending(t, j), want)
 	}
 	last, ok, err := j.LastPlaced()
 	if err != nil || !ok || last != (Placed{StreamSeq: 1100, Seq: 100}) {

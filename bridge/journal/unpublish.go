@@ -6,17 +6,17 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// reopenChunk bounds the batch of one step of Reopen.
-const reopenChunk = 1000
+// unpublishChunk bounds the batch of one step of Unpublish.
+const unpublishChunk = 1000
 
-// Reopen moves the published records whose place in the stream is streamSeq or
+// Unpublish moves the published records whose place in the stream is streamSeq or
 // later back to pending, and forgets their places and what NoteLost noted. each is told
 // of every one; gone counts those whose bodies were dropped: their keys are free again,
 // and LostForGood counts them. It returns once all is on disk. A crash in between leaves
-// some reopened and the others as they were: the next look at the stream finds those again.
-func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error) {
+// some pending and the others as they were: the next look at the stream finds those again.
+func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err error) {
 	for {
-		n, without, err := j.reopenSome(streamSeq, each)
+		n, without, err := j.unpublishSome(streamSeq, each)
 		if err != nil {
 			return gone, err
 		}
@@ -28,8 +28,8 @@ func (j *Journal) Reopen(streamSeq uint64, each func(Item)) (gone int, err error
 	return gone, j.changeSynced("forget what was lost", metaLost.clear)
 }
 
-// reopenSome is one step of Reopen; it returns how many places it went through.
-func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
+// unpublishSome is one step of Unpublish; it returns how many places it went through.
+func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
 	j.settling.Lock()
 	defer j.settling.Unlock()
 	var chunk []Placed
@@ -37,16 +37,16 @@ func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, er
 		if err != nil {
 			return 0, 0, err
 		}
-		if chunk = append(chunk, p); len(chunk) == reopenChunk {
+		if chunk = append(chunk, p); len(chunk) == unpublishChunk {
 			break
 		}
 	}
 	if len(chunk) == 0 {
 		return 0, 0, nil
 	}
-	err = j.change("reopen", func(b *pebble.Batch) error {
+	err = j.change("unpublish", func(b *pebble.Batch) error {
 		for _, p := range chunk {
-			has, err := j.reopen(b, p, each)
+			has, err := j.unpublish(b, p, each)
 			if err != nil {
 				return err
 			}
@@ -62,9 +62,9 @@ func (j *Journal) reopenSome(streamSeq uint64, each func(Item)) (n, gone int, er
 	return len(chunk), gone, err
 }
 
-// reopen reopens one record; has is false when it would have to be sent again and has
+// unpublish makes one record pending; has is false when it would have to be sent again and has
 // no body.
-func (j *Journal) reopen(b *pebble.Batch, p Placed, each func(Item)) (has bool, err error) {
+func (j *Journal) unpublish(b *pebble.Batch, p Placed, each func(Item)) (has bool, err error) {
 	if err := b.Delete(seqKey(prefixStream, p.StreamSeq), nil); err != nil {
 		return true, err
 	}
