@@ -129,8 +129,8 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 		return c, err
 	}
 	c.batch, j.next = batch, c.next
-	if j.known.add(taken) {
-		j.background.Go(j.learnKnown)
+	if j.keyFilter.add(taken) {
+		j.background.Go(j.buildKeyFilter)
 	}
 	return c, nil
 }

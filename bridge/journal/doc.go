@@ -47,7 +47,7 @@
 // does 0.4, SQLite 0.2 to 0.4, an embedded JetStream that syncs 0.01 to 0.04.
 //
 // Three things make it fit. Nearly every key looked up is new, and to be sure of that
-// the store looks into each of its tables: a Bloom filter in memory (known.go, by
+// the store looks into each of its tables: a Bloom filter in memory (keyfilter.go, by
 // bits-and-blooms/bloom) answers instead. Bodies have tables of their own, which are
 // moved and not merged. And a batch is made while the one before is being synced.
 // Together they halved the processor time of an append. Keeping bodies in separate

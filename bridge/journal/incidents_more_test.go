@@ -230,7 +230,7 @@ func TestDamagedPublishedBody(t *testing.T) {
 // More than a million ids are kept that are older than the last record that was trimmed (a subject that
 // has been held for longer than the retention, while others flowed): the filter that is learned has no
 // room for them, so each commit learns it anew, from the whole store.
-func TestFilterIsLearnedOnce(t *testing.T) {
+func TestKeyFilterIsBuiltOnce(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
 	const n = 1_100_000
@@ -255,9 +255,9 @@ func TestFilterIsLearnedOnce(t *testing.T) {
 	j = open(t, dir)
 	filter := func() *bloom.BloomFilter {
 		for {
-			j.known.mu.Lock()
-			f, learning := j.known.filter, j.known.next != nil
-			j.known.mu.Unlock()
+			j.keyFilter.mu.Lock()
+			f, learning := j.keyFilter.current, j.keyFilter.next != nil
+			j.keyFilter.mu.Unlock()
 			if f != nil && !learning {
 				return f
 			}

@@ -102,8 +102,8 @@ type Journal struct {
 	taken   []string
 	scratch []byte
 
-	known  known
-	recent recent
+	keyFilter keyFilter
+	recent    recent
 	// keys is held by what looks whether a key is taken and then takes or forgets it.
 	keys sync.Mutex
 	// durable is the first sequence that is not known to be synced. Readers of
@@ -186,7 +186,7 @@ func Open(o Options) (*Journal, error) {
 		close(j.stopped)
 		return j, nil
 	}
-	j.background.Go(j.learnKnown)
+	j.background.Go(j.buildKeyFilter)
 	go j.commitLoop()
 	return j, nil
 }

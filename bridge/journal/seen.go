@@ -27,7 +27,7 @@ func (j *Journal) takes(q *appendRequest, key []byte) (bool, error) {
 		q.result = Result{Seq: first.result.Seq, Status: compare(q.digest[:], first.digest[:])}
 		return true, nil
 	}
-	if !j.known.mayHave(key) {
+	if !j.keyFilter.mayHave(key) {
 		return false, nil
 	}
 	b, closer, err := j.db.Get(seenKey(string(key)))

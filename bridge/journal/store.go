@@ -30,7 +30,7 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		MemTableSize:                j.memTableSize(),
 		MemTableStopWritesThreshold: 4,
 		// Tables of small keys may pile up before they are merged: a merge costs more
-		// than it gains where hardly anything is looked up (see known).
+		// than it gains where hardly anything is looked up (see keyFilter).
 		L0CompactionThreshold: 64,
 		L0StopWritesThreshold: 256,
 	}

@@ -8,7 +8,7 @@ import (
 
 // Every key that an append has returned for is known to be taken, whether it came
 // before a filter was learned, while it was, or after.
-func TestKnownOverlooksNoKey(t *testing.T) {
+func TestKeyFilterMissesNoKey(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
 	var mu sync.Mutex
@@ -38,12 +38,12 @@ func TestKnownOverlooksNoKey(t *testing.T) {
 				more = false
 			default:
 			}
-			j.learnKnown()
+			j.buildKeyFilter()
 			mu.Lock()
 			recent := keys[max(looked-100, 0):]
 			looked = len(keys)
 			for _, key := range recent {
-				if !j.known.mayHave([]byte(key)) {
+				if !j.keyFilter.mayHave([]byte(key)) {
 					t.Errorf("%s is overlooked", key)
 				}
 			}
@@ -58,7 +58,7 @@ func TestKnownOverlooksNoKey(t *testing.T) {
 	j = open(t, dir)
 	j.background.Wait()
 	for _, key := range keys {
-		if !j.known.mayHave([]byte(key)) {
+		if !j.keyFilter.mayHave([]byte(key)) {
 			t.Fatalf("after a restart: %s is overlooked", key)
 		}
 	}
@@ -69,7 +69,7 @@ func TestKnownOverlooksNoKey(t *testing.T) {
 
 // The filter is of use: of new keys it suspects hardly any. When it has too many
 // keys to be that, a larger one is learned.
-func TestKnownSuspectsFewKeys(t *testing.T) {
+func TestKeyFilterHasFewFalsePositives(t *testing.T) {
 	j := open(t, t.TempDir())
 	j.background.Wait()
 	for n := range 200 {
@@ -77,25 +77,25 @@ func TestKnownSuspectsFewKeys(t *testing.T) {
 	}
 	suspected := 0
 	for n := range 10_000 {
-		if j.known.mayHave(fmt.Appendf(nil, "persat:new_%d", n)) {
+		if j.keyFilter.mayHave(fmt.Appendf(nil, "persat:new_%d", n)) {
 			suspected++
 		}
 	}
 	if suspected > 100 {
 		t.Errorf("%d of 10000 new keys are suspected", suspected)
 	}
-	before := j.known.filter
-	j.known.mu.Lock()
-	j.known.room = 200
-	j.known.mu.Unlock()
+	before := j.keyFilter.current
+	j.keyFilter.mu.Lock()
+	j.keyFilter.room = 200
+	j.keyFilter.mu.Unlock()
 	appendOne(t, j, record(200))
 	// The next append begins when the one before has been committed.
 	appendOne(t, j, record(201))
 	j.background.Wait()
-	if j.known.filter == before || j.known.room < minKnown {
-		t.Errorf("no larger filter was learned: room for %d", j.known.room)
+	if j.keyFilter.current == before || j.keyFilter.room < minFilterKeys {
+		t.Errorf("no larger filter was learned: room for %d", j.keyFilter.room)
 	}
-	if !j.known.mayHave([]byte(record(7).Key)) {
+	if !j.keyFilter.mayHave([]byte(record(7).Key)) {
 		t.Error("the larger filter overlooks a key")
 	}
 }
