@@ -147,7 +147,7 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 				return
 			}
 			j.syncing.Store(0)
-			j.recent.add(c.requests, c.first, c.next)
+			j.tailCache.add(c.requests, c.first, c.next)
 			j.durable.Store(c.next)
 			j.synced(c.marks)
 			j.unproven.Store(true)

@@ -103,7 +103,7 @@ type Journal struct {
 	scratch []byte
 
 	keyFilter keyFilter
-	recent    recent
+	tailCache tailCache
 	// keys is held by what looks whether a key is taken and then takes or forgets it.
 	keys sync.Mutex
 	// durable is the first sequence that is not known to be synced. Readers of

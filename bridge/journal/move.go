@@ -52,7 +52,7 @@ func (j *Journal) MarkDead(item Item, d Death) error {
 // Requeue moves dead letters back to pending, with the headers that the items
 // carry, and returns once that is on disk.
 func (j *Journal) Requeue(items []Item) error {
-	defer j.recent.drop() // which may span some of them and has none: they were dead when they came
+	defer j.tailCache.drop() // it may span some of them and lacks them: they were dead when they were appended
 	return j.changeSynced("requeue", func(b *pebble.Batch) error {
 		for _, item := range items {
 			v := item.value()

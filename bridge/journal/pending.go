@@ -22,8 +22,8 @@ const readAheadBytes = 4 << 20
 // and says where to go on. Only records whose append is durable are seen; next is the
 // end of those when there are no more.
 func (j *Journal) Pending(from uint64, limit int) (items []PendingItem, next uint64, err error) {
-	end := j.durable.Load() // first: what becomes durable meanwhile is in recent, and read from there
-	items, next, before, ok := j.recent.take(from, limit)
+	end := j.durable.Load() // first: what becomes durable meanwhile is in the cache, and read from there
+	items, next, before, ok := j.tailCache.take(from, limit)
 	if ok {
 		return items, next, nil
 	}
