@@ -94,24 +94,24 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 type present struct {
 	mu     sync.Mutex
 	last   uint64 // of the stream, then
-	places map[journal.Placed]bool
+	places map[journal.StreamPosition]bool
 }
 
 // begin forgets everything when the stream has gone back meanwhile.
 func (l *present) begin(state StreamState) {
 	if l.places == nil || state.LastSequence < l.last {
-		l.places = make(map[journal.Placed]bool)
+		l.places = make(map[journal.StreamPosition]bool)
 	}
 	l.last = state.LastSequence
 }
 
-func (l *present) has(p journal.Placed) bool {
+func (l *present) has(p journal.StreamPosition) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.places[p]
 }
 
-func (l *present) found(p journal.Placed) {
+func (l *present) found(p journal.StreamPosition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.places[p] = true
@@ -141,7 +141,7 @@ func (b *Bridge) examine(ctx context.Context, s Session, there *present) (findin
 	if err != nil {
 		return f, err
 	}
-	newest, err := b.journal.NewestPlaced(b.o.MaxInFlight + 1)
+	newest, err := b.journal.NewestPositions(b.o.MaxInFlight + 1)
 	if err != nil {
 		return f, err
 	}
@@ -162,7 +162,7 @@ func (b *Bridge) examine(ctx context.Context, s Session, there *present) (findin
 }
 
 // lowestLost is the lowest of the places that the stream has lost; 0 when it has all.
-func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.Placed, there *present) (uint64, error) {
+func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, places []journal.StreamPosition, there *present) (uint64, error) {
 	var group errgroup.Group // one that fails does not end the others
 	group.SetLimit(8)
 	var mu sync.Mutex
@@ -194,7 +194,7 @@ func (b *Bridge) lowestLost(ctx context.Context, s Session, state StreamState, p
 
 // isLost says whether the stream does not have the record at its place any more,
 // and not on purpose.
-func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p journal.Placed) (bool, error) {
+func (b *Bridge) isLost(ctx context.Context, s Session, state StreamState, p journal.StreamPosition) (bool, error) {
 	if p.StreamSeq > state.LastSequence {
 		return true, nil
 	}
@@ -218,7 +218,7 @@ func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, lo
 	low, high := uint64(0), lost // the answer is in (low, high]
 	for low+1 < high {
 		middle := low + (high-low)/2
-		p, ok, err := b.journal.PlacedFrom(middle)
+		p, ok, err := b.journal.PositionFrom(middle)
 		if journal.Damaged(err) {
 			break // as far as can be seen
 		}

@@ -176,7 +176,7 @@ func (r *runner) begin(blind bool) error {
 	r.b.linkUp()
 	r.begun = true
 	r.connectWait.Reset()
-	last, _, err := r.b.journal.LastPlaced()
+	last, _, err := r.b.journal.LastPosition()
 	if err != nil {
 		return err
 	}

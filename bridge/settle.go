@@ -97,7 +97,7 @@ func (r *runner) checkReceipts(results []result, now time.Time) ([]journal.Mark,
 		}
 		mark := journal.Mark{Item: res.item, StreamSeq: place, At: now}
 		if res.t.replay > 0 {
-			switch placed, err := r.b.journal.HasPlace(res.t.seq); {
+			switch placed, err := r.b.journal.HasPosition(res.t.seq); {
 			case err != nil:
 				return nil, err
 			case placed: // the stream has it where it was

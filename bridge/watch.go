@@ -181,7 +181,7 @@ func (b *Bridge) lookOnce(ctx context.Context, s Session, place uint64) lookup {
 		l.lost = true
 		return l
 	}
-	p, ok, err := b.journal.PlacedFrom(place)
+	p, ok, err := b.journal.PositionFrom(place)
 	if err != nil || !ok || p.StreamSeq != place {
 		if !journal.Damaged(err) {
 			l.err = err
@@ -236,7 +236,7 @@ func (r *runner) isGiven(res result, before map[uint64]*Event) (bool, error) {
 	if other := before[res.receipt.Sequence]; other != nil {
 		return other.MessageID() != res.event.MessageID(), nil
 	}
-	p, ok, err := r.b.journal.PlacedFrom(res.receipt.Sequence)
+	p, ok, err := r.b.journal.PositionFrom(res.receipt.Sequence)
 	if err != nil || !ok || p.StreamSeq != res.receipt.Sequence || p.Seq == res.item.Seq {
 		return false, err
 	}
@@ -248,7 +248,7 @@ func (r *runner) isGiven(res result, before map[uint64]*Event) (bool, error) {
 }
 
 // eventAt is the published event at a place, without its body.
-func (b *Bridge) eventAt(p journal.Placed) (*Event, error) {
+func (b *Bridge) eventAt(p journal.StreamPosition) (*Event, error) {
 	item, err := b.journal.Published(p.Seq)
 	if err != nil {
 		return nil, err

@@ -41,13 +41,13 @@ func TestRepairLeavesPlacesOfAFormerStream(t *testing.T) {
 	if err := j.MarkPublished(marks); err != nil {
 		t.Fatal(err)
 	}
-	before, _, _ := j.LastPlaced()
+	before, _, _ := j.LastPosition()
 	closeJournal(t, j)
 	if _, err := Repair(dir, dir+"-r", nil); err != nil {
 		t.Fatal(err)
 	}
 	k := open(t, dir+"-r")
-	after, _, _ := k.LastPlaced()
+	after, _, _ := k.LastPosition()
 	if before != after {
 		t.Errorf("last place before repair %+v, after %+v: of a stream that is no more", before, after)
 	}

@@ -69,8 +69,8 @@ func (j *Journal) Requeue(items []Item) error {
 func (j *Journal) Discard(items []DeadItem) error {
 	return j.changeSynced("discard", func(b *pebble.Batch) error {
 		for _, item := range items {
-			// Published at no place in the stream and without a body is what is
-			// left of a record that is settled.
+			// A published record without a stream sequence and a body is one
+			// that has been discarded.
 			v := item.value()
 			v.at = item.At
 			if err := move(b, item.Seq, prefixDead, prefixPublished, &v); err != nil {

@@ -6,18 +6,18 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Stream is what was noted of the stream that the places are of; empty when
-// nothing was.
+// Stream is the noted identity of the stream that the stream sequences are of; empty when
+// none was noted.
 func (j *Journal) Stream() (string, error) { return metaStream.text(j) }
 
-// NoteStream notes the stream that the places are of, when that was not known.
+// NoteStream notes the identity of the stream that the stream sequences are of.
 func (j *Journal) NoteStream(identity string) error {
 	return j.changeSynced("note the stream", func(b *pebble.Batch) error {
 		return metaStream.setText(b, identity)
 	})
 }
 
-// SetStream notes another stream and forgets the places in the one before.
+// SetStream notes another stream and drops the positions in the one before.
 func (j *Journal) SetStream(identity string) error {
 	return j.changeSynced("note the stream", func(b *pebble.Batch) error {
 		if err := b.DeleteRange([]byte{prefixStream}, []byte{prefixStream + 1}, nil); err != nil {
@@ -30,8 +30,8 @@ func (j *Journal) SetStream(identity string) error {
 	})
 }
 
-// NoteLost notes that the stream has lost a place, and perhaps others, so that a
-// restart does not forget it. It returns once that is on disk.
+// NoteLost notes that the stream has lost the message at a sequence, and perhaps others,
+// so that a restart does not forget it. It returns once that is on disk.
 func (j *Journal) NoteLost(streamSeq uint64) error {
 	noted, err := j.Lost()
 	if err != nil || noted != 0 && noted <= streamSeq {
@@ -42,7 +42,7 @@ func (j *Journal) NoteLost(streamSeq uint64) error {
 	})
 }
 
-// Lost is the lowest place that NoteLost noted; 0 for none.
+// Lost is the lowest stream sequence that NoteLost noted; 0 for none.
 func (j *Journal) Lost() (uint64, error) { return metaLost.number(j) }
 
 // SetMissing notes that what was published between the two times is not in the stream,

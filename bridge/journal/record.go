@@ -53,7 +53,7 @@ func (i Item) value() value {
 // PublishedItem is a record that JetStream acknowledged.
 type PublishedItem struct {
 	Item
-	// StreamSeq is the message's place in the stream; 0 of a dead letter that an operator
+	// StreamSeq is the message's sequence in the stream; 0 of a dead letter that an operator
 	// has discarded.
 	StreamSeq uint64
 	At        time.Time

@@ -275,10 +275,10 @@ func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, repo
 			v.at, v.reason = time.Now(), "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one"
 		}
 		if prefix == prefixPublished && v.streamSeq != 0 {
-			// A place in a stream that is no more has been forgotten, and stays so.
+			// A position in a stream that is no more has been dropped, and stays so.
 			here := binary.BigEndian.AppendUint64(nil, seq)
-			place, err := old.get(seqKey(prefixStream, v.streamSeq))
-			if err == nil && bytes.Equal(place, here) || err != nil && !errors.Is(err, ErrNotFound) {
+			owner, err := old.get(seqKey(prefixStream, v.streamSeq))
+			if err == nil && bytes.Equal(owner, here) || err != nil && !errors.Is(err, ErrNotFound) {
 				if err := setSeq(batch, prefixStream, v.streamSeq, here); err != nil {
 					return err
 				}

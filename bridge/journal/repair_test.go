@@ -181,7 +181,7 @@ func TestRepairOfAWholeJournalLosesNothing(t *testing.T) {
 	if got := appendOne(t, j, record(5)); got.Status == Stored {
 		t.Errorf("a key is forgotten: %+v", got)
 	}
-	if last, ok, err := j.LastPlaced(); err != nil || !ok || last.StreamSeq != 1003 {
+	if last, ok, err := j.LastPosition(); err != nil || !ok || last.StreamSeq != 1003 {
 		t.Errorf("last place: got %+v %v %v, want 1003", last, ok, err)
 	}
 }

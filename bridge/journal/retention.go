@@ -100,7 +100,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Tri
 			if err := b.Delete(seqKey(prefixPublished, e.seq), nil); err != nil {
 				return err
 			}
-			if err := j.forgetPlace(b, e); err != nil {
+			if err := j.dropPosition(b, e); err != nil {
 				return err
 			}
 			past = append(past, Item{Seq: e.seq, Key: e.v.key})
@@ -126,13 +126,13 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Tri
 	return n, next, err
 }
 
-// forgetPlace drops the place of a record that goes.
-func (j *Journal) forgetPlace(b *pebble.Batch, e stateEntry) error {
+// dropPosition drops the stream position of a record that is dropped.
+func (j *Journal) dropPosition(b *pebble.Batch, e stateEntry) error {
 	if e.v.streamSeq == 0 {
 		return nil
 	}
-	// Only its own place: another stream may have given it to another record.
-	if own, err := j.isPlaced(e.v.streamSeq, e.seq); err != nil || !own {
+	// Only its own: another stream may have given the sequence to another record.
+	if own, err := j.ownsPosition(e.v.streamSeq, e.seq); err != nil || !own {
 		return err
 	}
 	return b.Delete(seqKey(prefixStream, e.v.streamSeq), nil)

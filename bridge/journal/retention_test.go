@@ -53,11 +53,11 @@ func TestTrimDropsWhatIsPastItsTime(t *testing.T) {
 		t.Errorf("the key of a record without its body: got %+v, want a repeat", got)
 	}
 	// Should the stream lose it, that can be said, though it cannot be mended.
-	if last, ok, err := j.LastPlaced(); !ok || err != nil || last.Seq != 4 {
+	if last, ok, err := j.LastPosition(); !ok || err != nil || last.Seq != 4 {
 		t.Errorf("the last place is %+v %v (%v), want that of record 4", last, ok, err)
 	}
 	trim(later, later, Trimmed{Records: 3})
-	if _, ok, err := j.LastPlaced(); ok || err != nil {
+	if _, ok, err := j.LastPosition(); ok || err != nil {
 		t.Errorf("a place in the stream is left of records that are gone (%v)", err)
 	}
 	hasBodies(3, 5)
@@ -159,8 +159,8 @@ func TestUnpublishFromAPlaceOn(t *testing.T) {
 	if !slices.Equal(told, want) || !slices.Equal(pending(t, j), want) {
 		t.Errorf("unpublished %v, pending %v; want %v", told, pending(t, j), want)
 	}
-	last, ok, err := j.LastPlaced()
-	if err != nil || !ok || last != (Placed{StreamSeq: 1100, Seq: 100}) {
+	last, ok, err := j.LastPosition()
+	if err != nil || !ok || last != (StreamPosition{StreamSeq: 1100, Seq: 100}) {
 		t.Errorf("last place: got %+v %v %v, want 1100 of record 100", last, ok, err)
 	}
 	if err := j.SetStream("another"); err != nil {
@@ -168,7 +168,7 @@ func TestUnpublishFromAPlaceOn(t *testing.T) {
 	}
 	closeJournal(t, j)
 	j = open(t, dir)
-	if _, ok, err := j.LastPlaced(); ok || err != nil {
+	if _, ok, err := j.LastPosition(); ok || err != nil {
 		t.Errorf("places of another stream are left (%v)", err)
 	}
 	if got, err := j.Stream(); err != nil || got != "another" {

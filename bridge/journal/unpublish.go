@@ -9,11 +9,11 @@ import (
 // unpublishChunk bounds the batch of one step of Unpublish.
 const unpublishChunk = 1000
 
-// Unpublish moves the published records whose place in the stream is streamSeq or
-// later back to pending, and forgets their places and what NoteLost noted. each is told
-// of every one; gone counts those whose bodies were dropped: their keys are free again,
+// Unpublish moves the published records with stream sequences from streamSeq on back to
+// pending, and drops their positions and the note of NoteLost. It calls each for every one
+// of them; gone counts those whose bodies were dropped: their keys are free again,
 // and LostForGood counts them. It returns once all is on disk. A crash in between leaves
-// some pending and the others as they were: the next look at the stream finds those again.
+// some pending and the others as they were: the next verification of the stream finds those again.
 func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err error) {
 	for {
 		n, without, err := j.unpublishSome(streamSeq, each)
@@ -28,12 +28,12 @@ func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err er
 	return gone, j.changeSynced("forget what was lost", metaLost.clear)
 }
 
-// unpublishSome is one step of Unpublish; it returns how many places it went through.
+// unpublishSome is one step of Unpublish; it returns how many positions it went through.
 func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
 	j.settling.Lock()
 	defer j.settling.Unlock()
-	var chunk []Placed
-	for p, err := range j.placesFrom(streamSeq) {
+	var chunk []StreamPosition
+	for p, err := range j.positionsFrom(streamSeq) {
 		if err != nil {
 			return 0, 0, err
 		}
@@ -64,7 +64,7 @@ func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int,
 
 // unpublish makes one record pending; has is false when it would have to be sent again and has
 // no body.
-func (j *Journal) unpublish(b *pebble.Batch, p Placed, each func(Item)) (has bool, err error) {
+func (j *Journal) unpublish(b *pebble.Batch, p StreamPosition, each func(Item)) (has bool, err error) {
 	if err := b.Delete(seqKey(prefixStream, p.StreamSeq), nil); err != nil {
 		return true, err
 	}

@@ -1,0 +1,119 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// StreamPosition is a published record by its sequence in the stream.
+type StreamPosition struct {
+	StreamSeq uint64
+	Seq       uint64
+}
+
+// LastPosition is the published record with the highest stream sequence.
+func (j *Journal) LastPosition() (StreamPosition, bool, error) {
+	return j.position(func(it *iterator) bool { return it.Last() })
+}
+
+// PositionFrom is the published record with the lowest stream sequence from streamSeq on.
+func (j *Journal) PositionFrom(streamSeq uint64) (StreamPosition, bool, error) {
+	return j.position(func(it *iterator) bool { return it.SeekGE(seqKey(prefixStream, streamSeq)) })
+}
+
+// NewestPositions are the n published records with the highest stream sequences, highest first.
+func (j *Journal) NewestPositions(n int) ([]StreamPosition, error) {
+	it, err := j.iter(prefixStream, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read stream positions: %w", err)
+	}
+	defer it.Close()
+	var positions []StreamPosition
+	for ok := it.Last(); ok && len(positions) < n; ok = it.Prev() {
+		p, err := positionAt(it)
+		if err != nil {
+			return nil, err
+		}
+		positions = append(positions, p)
+	}
+	return positions, it.Error()
+}
+
+func (j *Journal) position(seek func(*iterator) bool) (StreamPosition, bool, error) {
+	it, err := j.iter(prefixStream, 0)
+	if err != nil {
+		return StreamPosition{}, false, fmt.Errorf("read stream positions: %w", err)
+	}
+	defer it.Close()
+	if !seek(it) {
+		return StreamPosition{}, false, it.Error()
+	}
+	p, err := positionAt(it)
+	return p, err == nil, err
+}
+
+func positionAt(it *iterator) (StreamPosition, error) {
+	streamSeq, err := seqOf(it.Key())
+	if err != nil {
+		return StreamPosition{}, err
+	}
+	b, err := it.ValueAndErr()
+	if err != nil {
+		return StreamPosition{}, fmt.Errorf("stream sequence %d: %w", streamSeq, storeError{err})
+	}
+	if len(b) != 8 {
+		return StreamPosition{}, fmt.Errorf("stream sequence %d: %w", streamSeq, errValue)
+	}
+	return StreamPosition{StreamSeq: streamSeq, Seq: binary.BigEndian.Uint64(b)}, nil
+}
+
+// positionsFrom goes through the published records from streamSeq on, in the order
+// of the stream.
+func (j *Journal) positionsFrom(streamSeq uint64) iter.Seq2[StreamPosition, error] {
+	return func(yield func(StreamPosition, error) bool) {
+		it, err := j.iter(prefixStream, streamSeq)
+		if err != nil {
+			yield(StreamPosition{}, fmt.Errorf("read stream positions: %w", err))
+			return
+		}
+		defer it.Close()
+		for it.First(); it.Valid(); it.Next() {
+			p, err := positionAt(it)
+			if !yield(p, err) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(StreamPosition{}, fmt.Errorf("read stream positions: %w", err))
+		}
+	}
+}
+
+// HasPosition says whether the stream sequence of a published record is noted as its own.
+// It is true also of a record that is no longer published: it needs none.
+func (j *Journal) HasPosition(seq uint64) (bool, error) {
+	p, err := j.Published(seq)
+	if errors.Is(err, ErrNotFound) || Damaged(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	owns, err := j.ownsPosition(p.StreamSeq, seq)
+	if Damaged(err) {
+		return true, nil
+	}
+	return owns, err
+}
+
+// ownsPosition says whether a stream sequence is noted as this record's.
+func (j *Journal) ownsPosition(streamSeq, seq uint64) (bool, error) {
+	owner, err := j.get(seqKey(prefixStream, streamSeq))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && bytes.Equal(owner, binary.BigEndian.AppendUint64(nil, seq)), err
+}
