@@ -137,7 +137,7 @@ func (b *Bridge) examine(ctx context.Context, s Session, there *present) (findin
 		f.anew = true
 		return f, nil
 	}
-	noted, err := b.journal.Lost()
+	noted, err := b.journal.RollbackNoted()
 	if err != nil {
 		return f, err
 	}
@@ -252,7 +252,7 @@ func (r *runner) heal(f finding) error {
 		if err := b.noteNewStream(); err != nil {
 			return err
 		}
-		return b.journal.SetStream(f.identity)
+		return b.journal.ReplaceStream(f.identity)
 	}
 	known, err := b.journal.Stream()
 	if err != nil {
@@ -306,12 +306,12 @@ const goneShown = 7 * 24 * time.Hour
 
 // noticeGone keeps the notice of what is lost for good.
 func (b *Bridge) noticeGone() error {
-	n, at, err := b.journal.LostForGood()
+	n, at, err := b.journal.Unrecoverable()
 	if err != nil {
 		return err
 	}
 	if n > 0 && time.Since(at) > goneShown {
-		n, err = 0, b.journal.ClearGone()
+		n, err = 0, b.journal.ClearUnrecoverable()
 	}
 	b.gone.Store(int64(n))
 	if n == 0 {
@@ -344,7 +344,7 @@ func (b *Bridge) noteNewStream() error {
 			until = e.Accepted
 		}
 	}
-	if err := b.journal.SetMissing(since, until); err != nil {
+	if err := b.journal.NoteUnfilled(since, until); err != nil {
 		return err
 	}
 	command, err := b.noticeMissing()
@@ -354,7 +354,7 @@ func (b *Bridge) noteNewStream() error {
 
 // noticeMissing keeps the notice of a stream that was made anew, until it is filled.
 func (b *Bridge) noticeMissing() (command string, err error) {
-	since, until, missing, err := b.journal.Missing()
+	since, until, missing, err := b.journal.Unfilled()
 	if err != nil || !missing {
 		b.notices.clear("stream")
 		return "", err
@@ -368,7 +368,7 @@ func (b *Bridge) noticeMissing() (command string, err error) {
 
 // fills says whether a replay with this filter publishes all that is missing.
 func (b *Bridge) fills(f Filter) (bool, error) {
-	since, until, missing, err := b.journal.Missing()
+	since, until, missing, err := b.journal.Unfilled()
 	if err != nil || !missing {
 		return false, err
 	}

@@ -339,12 +339,12 @@ func (r *runner) endReplay() {
 	now := time.Now().UTC()
 	rs.job, rs.last.Running, rs.last.Ended = nil, false, &now
 	if fills && rs.last.Failed == 0 && !rs.cancelled.Load() {
-		if err := r.b.journal.ClearMissing(); err != nil {
+		if err := r.b.journal.ClearUnfilled(); err != nil {
 			r.b.o.Log.Error("note that the stream has been filled", zap.Error(err))
 		}
 		r.b.notices.clear("stream")
 		if gone > 0 {
-			if err := errors.Join(r.b.journal.NoteGone(gone), r.b.lostForGood(gone)); err != nil {
+			if err := errors.Join(r.b.journal.NoteUnrecoverable(gone), r.b.lostForGood(gone)); err != nil {
 				r.b.o.Log.Error("note what is lost for good", zap.Error(err))
 			}
 		}

@@ -227,7 +227,7 @@ func (r *runner) lookedUp(l lookup) error {
 // is on disk when it returns: a restart must not forget it.
 func (r *runner) wentBack(place uint64) error {
 	r.lose("the stream has lost acknowledged events behind a connection that stayed up")
-	return r.b.journal.NoteLost(place)
+	return r.b.journal.NoteRollback(place)
 }
 
 // isGiven says whether the place of a receipt belongs to another event, as far as is

@@ -18,7 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// The stream was made anew (SetStream): the places in the one before are forgotten. Repair brings
+// The stream was made anew (ReplaceStream): the places in the one before are forgotten. Repair brings
 // them back, and the next look at the stream takes them for a loss.
 func TestRepairLeavesPlacesOfAFormerStream(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "j")
@@ -27,7 +27,7 @@ func TestRepairLeavesPlacesOfAFormerStream(t *testing.T) {
 		appendOne(t, j, record(n))
 	}
 	markPublished(t, j, 1, 2, 3, 4, 5, 6, 7, 8) // at 1001-1008 of the old stream
-	if err := j.SetStream("PERSAT 2"); err != nil {
+	if err := j.ReplaceStream("PERSAT 2"); err != nil {
 		t.Fatal(err)
 	}
 	var marks []Mark
@@ -57,10 +57,10 @@ func TestRepairKeepsWhatWasNoted(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "j")
 	j := open(t, dir)
 	markPublished(t, j, appendOne(t, j, record(1)).Seq)
-	if err := j.NoteLost(1001); err != nil {
+	if err := j.NoteRollback(1001); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.SetMissing(time.Now().Add(-time.Hour), time.Now()); err != nil {
+	if err := j.NoteUnfilled(time.Now().Add(-time.Hour), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)
@@ -68,10 +68,10 @@ func TestRepairKeepsWhatWasNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := open(t, dir+"-r")
-	if lost, _ := k.Lost(); lost != 1001 {
+	if lost, _ := k.RollbackNoted(); lost != 1001 {
 		t.Errorf("the noted loss is %d after repair, want 1001: it is never healed", lost)
 	}
-	if _, _, ok, _ := k.Missing(); !ok {
+	if _, _, ok, _ := k.Unfilled(); !ok {
 		t.Error("the notice of a stream made anew is gone after repair")
 	}
 }

@@ -119,7 +119,8 @@ type Journal struct {
 	// batch looks like the torn end that a crash leaves.
 	unproven atomic.Bool
 
-	replayMu sync.Mutex // counting a replay
+	// noting is held by a note that depends on the one before: a count, a minimum.
+	noting sync.Mutex
 	// settling is held by what reads the state of records and then changes it:
 	// else retention could take the body of a record that is being made pending.
 	settling sync.Mutex

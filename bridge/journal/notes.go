@@ -17,89 +17,95 @@ func (j *Journal) NoteStream(identity string) error {
 	})
 }
 
-// SetStream notes another stream and drops the positions in the one before.
-func (j *Journal) SetStream(identity string) error {
-	return j.changeSynced("note the stream", func(b *pebble.Batch) error {
+// ReplaceStream notes another stream and drops the positions in the one before.
+func (j *Journal) ReplaceStream(identity string) error {
+	return j.changeSynced("replace the stream", func(b *pebble.Batch) error {
 		if err := b.DeleteRange([]byte{prefixStream}, []byte{prefixStream + 1}, nil); err != nil {
 			return err
 		}
-		if err := metaLost.clear(b); err != nil {
+		if err := metaRollback.clear(b); err != nil {
 			return err
 		}
 		return metaStream.setText(b, identity)
 	})
 }
 
-// NoteLost notes that the stream has lost the message at a sequence, and perhaps others,
-// so that a restart does not forget it. It returns once that is on disk.
-func (j *Journal) NoteLost(streamSeq uint64) error {
-	noted, err := j.Lost()
+// NoteRollback notes that the stream was rolled back to before a stream sequence, or
+// further. A restart does not forget it; Unpublish does. It returns once that is on disk.
+func (j *Journal) NoteRollback(streamSeq uint64) error {
+	j.noting.Lock()
+	defer j.noting.Unlock()
+	noted, err := j.RollbackNoted()
 	if err != nil || noted != 0 && noted <= streamSeq {
 		return err
 	}
-	return j.changeSynced("note what was lost", func(b *pebble.Batch) error {
-		return metaLost.set(b, streamSeq)
+	return j.changeSynced("note a rollback", func(b *pebble.Batch) error {
+		return metaRollback.set(b, streamSeq)
 	})
 }
 
-// Lost is the lowest stream sequence that NoteLost noted; 0 for none.
-func (j *Journal) Lost() (uint64, error) { return metaLost.number(j) }
+// RollbackNoted is the lowest stream sequence that NoteRollback noted; 0 for none.
+func (j *Journal) RollbackNoted() (uint64, error) { return metaRollback.number(j) }
 
-// SetMissing notes that what was published between the two times is not in the stream,
-// which was made anew. It returns once that is on disk.
-func (j *Journal) SetMissing(since, until time.Time) error {
-	return j.changeSynced("note what is missing", func(b *pebble.Batch) error {
-		return metaMissing.set(b, uint64(since.UnixNano()), uint64(until.UnixNano()))
+// NoteUnfilled notes that the stream was recreated and lacks the events published between
+// the two times. It returns once that is on disk.
+func (j *Journal) NoteUnfilled(since, until time.Time) error {
+	return j.changeSynced("note the unfilled stream", func(b *pebble.Batch) error {
+		return metaUnfilled.set(b, uint64(since.UnixNano()), uint64(until.UnixNano()))
 	})
 }
 
-// Missing is what SetMissing noted; ok is false when there is nothing.
-func (j *Journal) Missing() (since, until time.Time, ok bool, err error) {
-	first, last, ok, err := metaMissing.pair(j)
+// Unfilled is what NoteUnfilled noted; ok is false when there is nothing.
+func (j *Journal) Unfilled() (since, until time.Time, ok bool, err error) {
+	first, last, ok, err := metaUnfilled.pair(j)
 	if err != nil || !ok {
 		return since, until, false, err
 	}
 	return time.Unix(0, int64(first)), time.Unix(0, int64(last)), true, nil
 }
 
-// ClearMissing forgets it: the stream has been filled.
-func (j *Journal) ClearMissing() error {
-	return j.changeSynced("forget what is missing", metaMissing.clear)
+// ClearUnfilled drops the note of NoteUnfilled: the stream has been filled.
+func (j *Journal) ClearUnfilled() error {
+	return j.changeSynced("clear the unfilled stream", metaUnfilled.clear)
 }
 
-// LostForGood is how many records Unpublish and NoteGone have found to be lost for good, and
-// when it found the last; since the beginning, or since ClearGone.
-func (j *Journal) LostForGood() (n int, at time.Time, err error) {
-	count, found, ok, err := metaGone.pair(j)
+// Unrecoverable is the number of events that the stream has lost and the journal cannot
+// send again, and when the last of them was found; since the beginning or since
+// ClearUnrecoverable.
+func (j *Journal) Unrecoverable() (n int, at time.Time, err error) {
+	count, found, ok, err := metaUnrecoverable.pair(j)
 	if err != nil || !ok {
 		return 0, at, err
 	}
 	return int(count), time.Unix(0, int64(found)), nil
 }
 
-// NoteGone adds records to those that are lost for good.
-func (j *Journal) NoteGone(n int) error {
-	return j.changeSynced("note what is gone", func(b *pebble.Batch) error { return j.addGone(b, n) })
+// NoteUnrecoverable adds to that number, and returns once that is on disk.
+func (j *Journal) NoteUnrecoverable(n int) error {
+	j.noting.Lock()
+	defer j.noting.Unlock()
+	return j.changeSynced("note unrecoverable events", func(b *pebble.Batch) error { return j.addUnrecoverable(b, n) })
 }
 
-// ClearGone forgets their number.
-func (j *Journal) ClearGone() error {
-	return j.change("forget what is gone", metaGone.clear)
+// ClearUnrecoverable sets the number to zero.
+func (j *Journal) ClearUnrecoverable() error {
+	return j.change("clear unrecoverable events", metaUnrecoverable.clear)
 }
 
-func (j *Journal) addGone(b *pebble.Batch, n int) error {
-	before, _, err := j.LostForGood()
+// addUnrecoverable is called with noting held.
+func (j *Journal) addUnrecoverable(b *pebble.Batch, n int) error {
+	before, _, err := j.Unrecoverable()
 	if err != nil {
 		return err
 	}
-	return metaGone.set(b, uint64(before+n), uint64(time.Now().UnixNano()))
+	return metaUnrecoverable.set(b, uint64(before+n), uint64(j.o.now().UnixNano()))
 }
 
-// NextReplay counts deliberate replays, and returns a number that none had
-// before once that is on disk.
+// NextReplay counts deliberate replays. It returns a number that none had before, once
+// that is on disk.
 func (j *Journal) NextReplay() (int, error) {
-	j.replayMu.Lock()
-	defer j.replayMu.Unlock()
+	j.noting.Lock()
+	defer j.noting.Unlock()
 	n, err := metaReplays.number(j)
 	if err != nil {
 		return 0, err

@@ -163,7 +163,7 @@ func TestUnpublishFromAPlaceOn(t *testing.T) {
 	if err != nil || !ok || last != (StreamPosition{StreamSeq: 1100, Seq: 100}) {
 		t.Errorf("last place: got %+v %v %v, want 1100 of record 100", last, ok, err)
 	}
-	if err := j.SetStream("another"); err != nil {
+	if err := j.ReplaceStream("another"); err != nil {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)

@@ -10,9 +10,9 @@ import (
 const unpublishChunk = 1000
 
 // Unpublish moves the published records with stream sequences from streamSeq on back to
-// pending, and drops their positions and the note of NoteLost. It calls each for every one
+// pending, and drops their positions and the note of NoteRollback. It calls each for every one
 // of them; gone counts those whose bodies were dropped: their keys are free again,
-// and LostForGood counts them. It returns once all is on disk. A crash in between leaves
+// and Unrecoverable counts them. It returns once all is on disk. A crash in between leaves
 // some pending and the others as they were: the next verification of the stream finds those again.
 func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err error) {
 	for {
@@ -25,13 +25,15 @@ func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err er
 			break
 		}
 	}
-	return gone, j.changeSynced("forget what was lost", metaLost.clear)
+	return gone, j.changeSynced("clear the rollback", metaRollback.clear)
 }
 
 // unpublishSome is one step of Unpublish; it returns how many positions it went through.
 func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
 	j.settling.Lock()
 	defer j.settling.Unlock()
+	j.noting.Lock()
+	defer j.noting.Unlock()
 	var chunk []StreamPosition
 	for p, err := range j.positionsFrom(streamSeq) {
 		if err != nil {
@@ -57,7 +59,7 @@ func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int,
 		if gone == 0 {
 			return nil
 		}
-		return j.addGone(b, gone)
+		return j.addUnrecoverable(b, gone)
 	})
 	return len(chunk), gone, err
 }
