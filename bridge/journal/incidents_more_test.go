@@ -161,8 +161,8 @@ func TestDropPublishedWhilePublishing(t *testing.T) {
 	finished := make(chan struct{})
 	go func() { // the gate opens while room is being made
 		defer close(finished)
-		for j.settling.TryLock() {
-			j.settling.Unlock()
+		for j.moving.TryLock() {
+			j.moving.Unlock()
 		}
 		time.Sleep(time.Millisecond)
 		if err := j.MarkPublished(marks); err != nil {

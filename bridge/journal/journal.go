@@ -121,11 +121,11 @@ type Journal struct {
 
 	// noting is held by a note that depends on the one before: a count, a minimum.
 	noting sync.Mutex
-	// settling is held by what reads the state of records and then changes it:
+	// moving is held by what reads the state of records and then changes it:
 	// else retention could take the body of a record that is being made pending.
-	settling sync.Mutex
+	moving sync.Mutex
 	// trimmedSpan and trimmedBodies are of what Trim has dropped and the disk does not
-	// have back; settling guards them.
+	// have back; moving guards them.
 	trimmedSpan   bodyRun
 	trimmedBodies int
 	trimmedAt     uint64 // where the slow round of Trim goes on

@@ -9,14 +9,14 @@ import (
 // reclaimTrimmed gives back the space of so many more bodies, when with those before
 // they are enough to be worth the rewriting of the tables at the ends.
 func (j *Journal) reclaimTrimmed(bodies int) error {
-	j.settling.Lock()
+	j.moving.Lock()
 	if j.trimmedBodies += bodies; j.trimmedBodies < trimChunk {
-		j.settling.Unlock()
+		j.moving.Unlock()
 		return nil
 	}
 	span := j.trimmedSpan
 	j.trimmedBodies, j.trimmedSpan = 0, bodyRun{}
-	j.settling.Unlock()
+	j.moving.Unlock()
 	return j.reclaim(span)
 }
 

@@ -57,8 +57,8 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Tri
 	var n Trimmed
 	var next uint64
 	looked, fresh := 0, 0
-	j.settling.Lock()
-	defer j.settling.Unlock()
+	j.moving.Lock()
+	defer j.moving.Unlock()
 	err := j.change("trim", func(b *pebble.Batch) error {
 		var last, trimmed uint64
 		var run bodyRun
@@ -143,7 +143,7 @@ func (j *Journal) dropPosition(b *pebble.Batch, e stateEntry) error {
 // published. Their keys stay seen. The disk has the space back a moment later.
 func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err error) {
 	var span bodyRun // of all that are dropped
-	j.settling.Lock()
+	j.moving.Lock()
 	err = j.change("drop published", func(b *pebble.Batch) (err error) {
 		var run bodyRun
 		first := j.firstBody.Swap(math.MaxUint64) // from here on it is below what is published meanwhile
@@ -179,7 +179,7 @@ func (j *Journal) DropPublished(want int64) (dropped int, newest time.Time, err 
 		}
 		return run.drop(b)
 	})
-	j.settling.Unlock()
+	j.moving.Unlock()
 	if err != nil || dropped == 0 {
 		return dropped, newest, err
 	}

@@ -30,8 +30,8 @@ func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err er
 
 // unpublishSome is one step of Unpublish; it returns how many positions it went through.
 func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
-	j.settling.Lock()
-	defer j.settling.Unlock()
+	j.moving.Lock()
+	defer j.moving.Unlock()
 	j.noting.Lock()
 	defer j.noting.Unlock()
 	var chunk []StreamPosition
