@@ -45,10 +45,11 @@ func (p *program) demo(ctx context.Context, keep bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	secret := newSecret()
-	log, level, err := newLog(p.stderr, config.Log{Level: "warn", Format: "auto"})
+	log, level, out, err := newLog(p.stderr, config.Log{Level: "warn", Format: "auto"})
 	if err != nil {
 		return err
 	}
+	defer out.Close()
 	a, err := newApp(ctx, demoConfig(dir, secret), log, level)
 	if err != nil {
 		return err

@@ -42,7 +42,11 @@ type program struct {
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	log            *logWriter // nil: the command has no log
 }
+
+// logTo makes the command's errors follow its log through out, which run closes.
+func (p *program) logTo(out *logWriter) { p.stderr, p.log = out, out }
 
 // usageError is a mistake in the command line.
 type usageError struct{ error }
@@ -59,19 +63,22 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if p.log != nil {
+		defer p.log.Close()
+	}
 	if err == nil {
 		return exitDone
 	}
 	if mistakes, ok := errors.AsType[config.Mistakes](err); ok {
 		for _, m := range mistakes {
-			fmt.Fprintln(stderr, m)
+			fmt.Fprintln(p.stderr, m)
 		}
 		return exitUsage
 	}
 	if errors.Is(err, errQuiet) {
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "persat-bridge: %v\n", err)
+	fmt.Fprintf(p.stderr, "persat-bridge: %v\n", err)
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}

@@ -70,6 +70,8 @@ type process struct {
 	env  []string
 	// ready says whether it works.
 	ready func() bool
+	// stderr takes its log in place of output.
+	stderr *os.File
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -115,6 +117,9 @@ func (p *process) launch() {
 	cmd := exec.Command(self, p.args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), childVariable + "=" + p.kind}, p.env...)
 	cmd.Stdout, cmd.Stderr = p, p
+	if p.stderr != nil {
+		cmd.Stderr = p.stderr
+	}
 	// The child must not outlive a test that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

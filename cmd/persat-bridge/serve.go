@@ -38,10 +38,13 @@ func (p *program) serve(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	log, level, err := newLog(p.stderr, cfg.Log)
+	// The end of the log's reader must not be the end of the bridge.
+	signal.Ignore(syscall.SIGPIPE)
+	log, level, out, err := newLog(p.stderr, cfg.Log)
 	if err != nil {
 		return fmt.Errorf("log.level: %w", err)
 	}
+	p.logTo(out)
 	for _, w := range warnings {
 		log.Warn("configuration", zap.Stringer("warning", w))
 	}
