@@ -176,8 +176,18 @@ func (b *Bridge) Run(ctx context.Context) error {
 	group.Go(func() error { return newRunner(b).run(ctx) })
 	group.Go(func() error { return b.tend(ctx) })
 	group.Go(func() error { return b.retain(ctx) })
-	group.Go(func() error { return b.watchDisk(ctx) })
-	return group.Wait()
+	defer context.AfterFunc(ctx, b.journal.StopUpkeep)()
+	// The others may wait for the disk when ctx ends: the watchdog outlives them.
+	ended := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		b.watchDisk(ctx, ended)
+	}()
+	err := group.Wait()
+	close(ended)
+	<-watched
+	return err
 }
 
 // Drain makes the bridge refuse deliveries from now on. Run goes on.

@@ -41,23 +41,24 @@ func (b *Bridge) tend(ctx context.Context) error {
 	}
 }
 
-// watchDisk says when the disk does not answer, and in the end gives up. It never touches
-// the disk itself, or it would wait with all the others.
-func (b *Bridge) watchDisk(ctx context.Context) error {
+// watchDisk says when the disk does not answer, and in the end gives up: sooner once ctx
+// has ended, or a stop would have no end. It never touches the disk itself, or it would
+// wait with all the others.
+func (b *Bridge) watchDisk(ctx context.Context, ended <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	told := time.Time{}
 	for {
 		select {
-		case <-ctx.Done():
-			return nil
+		case <-ended:
+			return
 		case <-tick.C:
 		}
 		stalled := b.journal.Stalled()
 		switch {
-		case stalled > giveUpAfter:
+		case stalled > giveUpAfter, stalled > stalledAfter && ctx.Err() != nil:
 			b.journal.GiveUp(fmt.Errorf("the disk has not answered a write for %v", stalled.Round(time.Second)))
-			return b.journal.Err()
+			return
 		case stalled > stalledAfter && told.IsZero():
 			told = time.Now().Add(-stalled)
 			b.o.Log.Error("the journal's disk does not answer; senders get 503 and come back", zap.Duration("for", stalled.Round(time.Second)))

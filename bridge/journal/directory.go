@@ -107,7 +107,7 @@ func openError(fs vfs.FS, dir string, err error) error {
 	case pebble.IsCorruptionError(err):
 		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
 	}
-	return fmt.Errorf("open journal %s: %w", dir, err)
+	return fmt.Errorf("open journal %s: %w", dir, advised(err, dir))
 }
 
 // lockHeld tells a lock that another process holds from a directory that may
@@ -129,9 +129,9 @@ func (j *Journal) Disk() (free, total int64, err error) {
 
 // DiskBytes is what the journal's files take; 0 once it is closed.
 func (j *Journal) DiskBytes() uint64 {
-	if j.enter() != nil {
+	var bytes uint64
+	if err := j.attempt(func() error { bytes = j.db.Metrics().DiskSpaceUsage(); return nil }); err != nil {
 		return 0
 	}
-	defer j.leave()
-	return j.db.Metrics().DiskSpaceUsage()
+	return bytes
 }

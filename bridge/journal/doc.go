@@ -53,10 +53,17 @@
 // Together they halved the processor time of an append. Keeping bodies in separate
 // files (Pebble's value separation) gained nothing more once marks are written too.
 //
-// # When the disk fails
+// # When the disk fails or is full
 //
 // A failed write or sync is never retried: after it nobody knows which pages
 // the disk holds, and a second fsync that succeeds proves nothing. The journal
 // is then failed for good: every waiting and every later Append returns
-// ErrFailed, Failed is closed, and the process has to end and open it anew.
+// ErrFailed, Failed is closed, and the process has to end and open it anew. That holds
+// for the logs, the manifest and the directory; what the store would do with such an
+// error, which is to panic, never happens (failStopFS).
+//
+// A table is written from what the log has, so it may fail and be written again: on a
+// full disk every five seconds, and no tables are merged meanwhile (compactions). Appends
+// go on as long as the log has room. Closing needs none, and opening ends with an error
+// where the tables of the last process cannot be written.
 package journal

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -85,6 +86,12 @@ type Journal struct {
 	stop    chan struct{} // closed by Close: no new appends
 	stopped chan struct{} // closed when the last append has been answered
 	closing sync.Once
+	// disk and merges are between the store and the real disk.
+	disk   *failStopFS
+	merges *compactions
+	// upkeep ends what the store does for the sake of room alone.
+	upkeep     context.Context
+	stopUpkeep context.CancelFunc
 	// background has what Close waits for beside that.
 	background sync.WaitGroup
 
@@ -133,8 +140,9 @@ type Journal struct {
 	firstBody atomic.Uint64
 
 	// committing and syncing are when the commit that is being written, or synced, was
-	// begun, in unix nanoseconds; 0 for none.
+	// begun, in unix nanoseconds; 0 for none. writing has the other writes.
 	committing, syncing atomic.Int64
+	writing             underWay
 
 	complained atomic.Int64 // when the store's last complaint was logged, in unix seconds
 
@@ -143,12 +151,7 @@ type Journal struct {
 	failed   chan struct{}
 }
 
-// Open opens the journal in o.Dir, and makes it when there is none. It replays
-// what the last process left in the log. Close ends it.
-func Open(o Options) (*Journal, error) {
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
+func newJournal(o Options) *Journal {
 	j := &Journal{
 		o:       o,
 		metrics: newMetrics(o.Registerer),
@@ -158,9 +161,20 @@ func Open(o Options) (*Journal, error) {
 		failed:  make(chan struct{}),
 		inBatch: make(map[string]*appendRequest),
 	}
+	j.upkeep, j.stopUpkeep = context.WithCancel(context.Background())
+	return j
+}
+
+// Open opens the journal in o.Dir, and makes it when there is none. It replays
+// what the last process left in the log. Close ends it.
+func Open(o Options) (*Journal, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	j := newJournal(o)
 	if !o.ReadOnly {
 		if err := makeDirs(o.FS, o.Dir); err != nil {
-			return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
+			return nil, fmt.Errorf("open journal %s: %w", o.Dir, advised(err, o.Dir))
 		}
 	}
 	exists, err := look(o.FS, o.Dir)
@@ -173,16 +187,13 @@ func Open(o Options) (*Journal, error) {
 	if err := wholeTail(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 	}
-	j.cache = pebble.NewCache(16 << 20)
-	db, err := pebble.Open(o.Dir, j.pebbleOptions())
-	if err != nil {
-		j.cache.Unref()
+	if err := j.openStore(); err != nil {
 		return nil, openError(o.FS, o.Dir, err)
 	}
-	j.db = db
 	if err := j.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open journal %s: %w", o.Dir, err), j.closeStore())
 	}
+	j.letMerge()
 	if o.ReadOnly {
 		close(j.stopped)
 		return j, nil
@@ -192,31 +203,55 @@ func Open(o Options) (*Journal, error) {
 	return j, nil
 }
 
+// closeTimeout is how long Close waits for the disk.
+const closeTimeout = 15 * time.Second
+
 // Close ends the journal: appends that are waiting are finished, marks synced. A
-// failed journal is left as it is; opening it anew is what repairs it.
+// failed journal is left as it is; opening it anew is what repairs it. So is one whose
+// disk does not let it end in time: what was promised is on it already.
 func (j *Journal) Close() error {
 	var err error
 	j.closing.Do(func() {
+		j.stopUpkeep()
 		close(j.stop)
+		ended := make(chan error, 1)
+		go func() { ended <- j.end() }()
+		timeout := time.NewTimer(closeTimeout)
+		defer timeout.Stop()
 		select {
-		case <-j.stopped:
-		case <-j.failed:
+		case err = <-ended:
+		case <-timeout.C:
+			j.fail(fmt.Errorf("the disk under %s did not let it close within %v", j.o.Dir, closeTimeout))
+			err = j.failure
 		}
-		if err = j.Err(); err != nil {
-			return
-		}
-		j.background.Wait()
-		if !j.o.ReadOnly {
-			err = j.Sync()
-		}
-		if failed := j.Err(); failed != nil { // what has failed in the store does not come back from it
-			err = failed
-			return
-		}
-		err = errors.Join(err, j.closeStore())
 	})
 	return err
 }
+
+// end is Close, for as long as it takes.
+func (j *Journal) end() error {
+	select {
+	case <-j.stopped:
+	case <-j.failed:
+	}
+	if err := j.Err(); err != nil {
+		return err
+	}
+	j.background.Wait()
+	var err error
+	if !j.o.ReadOnly {
+		err = j.Sync()
+	}
+	if failed := j.Err(); failed != nil { // what has failed in the store does not come back from it
+		return failed
+	}
+	return errors.Join(err, j.closeStore())
+}
+
+// StopUpkeep ends the waits for the store's own work, which on a full disk have no end:
+// Flush, and what Trim and DropPublished do to give room back. They return without an
+// error. Close does it too.
+func (j *Journal) StopUpkeep() { j.stopUpkeep() }
 
 // Failed is closed when a write or a sync has failed. Err then says why.
 func (j *Journal) Failed() <-chan struct{} { return j.failed }
@@ -231,9 +266,9 @@ func (j *Journal) Err() error {
 	}
 }
 
-// Stalled is how long the disk has not answered an append that is under way.
+// Stalled is how long the disk has not answered a write that is under way.
 func (j *Journal) Stalled() time.Duration {
-	stalled := time.Duration(0)
+	stalled := j.writing.oldest()
 	for _, begin := range []int64{j.committing.Load(), j.syncing.Load()} {
 		if begin != 0 {
 			stalled = max(stalled, time.Since(time.Unix(0, begin)))
@@ -242,12 +277,18 @@ func (j *Journal) Stalled() time.Duration {
 	return stalled
 }
 
-// GiveUp fails the journal: its disk has not answered for too long.
-func (j *Journal) GiveUp(err error) { j.fail(err) }
+// GiveUp fails the journal: its disk has not answered for too long. The failure says,
+// too, what the disk last refused.
+func (j *Journal) GiveUp(err error) {
+	if refused := j.disk.refused.Load(); refused != nil {
+		err = fmt.Errorf("%w: %w", err, *refused)
+	}
+	j.fail(err)
+}
 
 func (j *Journal) fail(err error) {
 	j.failOnce.Do(func() {
-		j.failure = fmt.Errorf("%w: %w", ErrFailed, err)
+		j.failure = fmt.Errorf("%w: %w", ErrFailed, advised(err, j.o.Dir))
 		close(j.failed)
 	})
 }

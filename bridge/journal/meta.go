@@ -98,7 +98,9 @@ func (j *Journal) load() error {
 		return fmt.Errorf("format %d, this program knows %d: use the program that wrote it or a newer one", format, formatVersion)
 	}
 	if format == 0 && !j.o.ReadOnly {
-		if err := j.db.Set(metaFormat.key(), binary.BigEndian.AppendUint64(nil, formatVersion), pebble.Sync); err != nil {
+		if err := j.write(func() error {
+			return j.db.Set(metaFormat.key(), binary.BigEndian.AppendUint64(nil, formatVersion), pebble.Sync)
+		}); err != nil {
 			return err
 		}
 		// The store began its first log before it had the format asked for. In
@@ -106,7 +108,7 @@ func (j *Journal) load() error {
 		// behind it would be dropped without a word; measured. From the next log
 		// on, chunks say up to where the log is known to be synced, and damage
 		// before that is an error.
-		if err := j.db.Flush(); err != nil {
+		if err := j.Flush(); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"context"
-
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -58,9 +56,12 @@ func (j *Journal) reclaim(span bodyRun) error {
 	if span.last == 0 {
 		return nil
 	}
-	err := j.write(func() error {
-		return j.db.Compact(context.Background(), seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
+	err := j.attempt(func() error {
+		return j.db.Compact(j.upkeep, seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
 	})
+	if j.upkeep.Err() != nil {
+		return j.Err()
+	}
 	if Damaged(err) {
 		return nil // it is told (DataCorruption); the space comes back with the whole file
 	}

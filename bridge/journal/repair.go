@@ -91,11 +91,11 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	if err := o.validate(); err != nil {
 		return report, err
 	}
-	w := &Journal{o: o, failed: make(chan struct{}), cache: pebble.NewCache(16 << 20)}
-	if w.db, err = pebble.Open(work, w.pebbleOptions()); err != nil {
-		w.cache.Unref()
-		return report, fmt.Errorf("repair %s: its tables cannot be opened: %w", from, err)
+	w := newJournal(o)
+	if err := w.openStore(); err != nil {
+		return report, fmt.Errorf("repair %s: its tables cannot be opened: %w", from, advised(err, work))
 	}
+	w.letMerge()
 	for _, name := range logs {
 		if err := w.applyLog(filepath.Join(from, name), &report); err != nil {
 			return report, errors.Join(fmt.Errorf("repair %s: %w", name, err), w.closeStore())
@@ -168,7 +168,7 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 			return err
 		}
 		if batch.Len() > maxBatchBytes {
-			if err := j.db.Apply(batch, pebble.NoSync); err != nil {
+			if err := j.write(func() error { return j.db.Apply(batch, pebble.NoSync) }); err != nil {
 				return err
 			}
 			if err := batch.Close(); err != nil {
@@ -190,7 +190,7 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 	if err := metaNext.set(batch, max(next, last+1)); err != nil {
 		return err
 	}
-	return j.db.Apply(batch, pebble.Sync)
+	return j.write(func() error { return j.db.Apply(batch, pebble.Sync) })
 }
 
 // sequences goes through all records that a body or any state key speaks of, in

@@ -56,7 +56,7 @@ func (j *Journal) applyBatch(data []byte) error {
 	if err := b.SetRepr(data); err != nil {
 		return err
 	}
-	return j.db.Apply(b, pebble.NoSync)
+	return j.write(func() error { return j.db.Apply(b, pebble.NoSync) })
 }
 
 // applySifted applies what is whole of a damaged batch. The bytes of a key have no
@@ -117,7 +117,7 @@ func (j *Journal) applySifted(data []byte) (found, saved int, err error) {
 			return found, saved, err
 		}
 	}
-	return found, saved, j.db.Apply(b, pebble.NoSync)
+	return found, saved, j.write(func() error { return j.db.Apply(b, pebble.NoSync) })
 }
 
 // sequenceBound is what no sequence in the next batch of the log can be above, though a

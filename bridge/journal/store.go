@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -13,20 +14,66 @@ import (
 	"go.uber.org/zap"
 )
 
+// openStore opens the store over a disk that is watched.
+func (j *Journal) openStore() error {
+	j.disk = &failStopFS{FS: j.o.FS, fail: j.fail, failed: j.failed, closing: j.stop, torn: make(chan error, 1)}
+	j.merges = newCompactions(j.roomToMerge)
+	j.disk.noRoom = j.merges.noRoom
+	j.cache = pebble.NewCache(16 << 20)
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		db, err := pebble.Open(j.o.Dir, j.pebbleOptions())
+		opened <- result{db, err}
+	}()
+	select {
+	case err := <-j.disk.torn: // the store stays where it is, with its lock: the process has to end
+		j.merges.end()
+		return err
+	case r := <-opened:
+		if r.err != nil {
+			j.merges.end()
+			j.cache.Unref()
+			return r.err
+		}
+		j.db = r.db
+	}
+	j.disk.state.Store(diskLoading)
+	return nil
+}
+
+// letMerge ends the opening: from now on tables are merged, and tried again.
+func (j *Journal) letMerge() {
+	j.disk.state.Store(diskOpen)
+	j.merges.measure()
+}
+
+// roomToMerge says whether the disk has room for more than the tables that are about
+// to be written from memory.
+func (j *Journal) roomToMerge() bool {
+	usage, err := j.o.FS.GetDiskUsage(j.o.Dir)
+	return j.disk.state.Load() == diskOpen && (err != nil || usage.AvailBytes >= 2*j.memTableSize())
+}
+
 func (j *Journal) pebbleOptions() *pebble.Options {
 	po := &pebble.Options{
 		// Pinned: an upgrade of the library does not change the files so that
 		// the version before this one could not open them.
 		FormatMajorVersion: pebble.FormatTableFormatV6,
-		FS:                 j.o.FS,
+		FS:                 j.disk,
 		ReadOnly:           j.o.ReadOnly,
 		Logger:             storeLogger{j},
 		Cache:              j.cache,
 		// By default the store ends the process at the first damaged block that it
 		// reads. Here the read fails, and with it one event.
-		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
-			j.o.Log.Error("journal has a damaged block; 'persat-bridge journal repair' saves the rest", zap.String("file", i.Path), zap.Error(i.Details))
-		}},
+		EventListener: &pebble.EventListener{
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				j.o.Log.Error("journal has a damaged block; 'persat-bridge journal repair' saves the rest", zap.String("file", i.Path), zap.Error(i.Details))
+			},
+		},
 		MemTableSize:                j.memTableSize(),
 		MemTableStopWritesThreshold: 4,
 		// Tables of small keys may pile up before they are merged: a merge costs more
@@ -38,6 +85,7 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].Compression = func() *block.CompressionProfile { return sstable.MinLZCompression }
 	}
+	po.Experimental.CompactionScheduler = j.merges
 	// Tables have either bodies or keys in them. Bodies come in the order of their keys,
 	// so tables of them are never in each other's way: they are moved down the levels
 	// as they are, while those of the small keys, which would else lie across all of
@@ -135,9 +183,48 @@ func (j *Journal) get(key []byte) ([]byte, error) {
 	return append(make([]byte, 0, len(b)), b...), nil // not nil when it is empty
 }
 
-// write runs a change of the store so that a failure of the disk, which ends in
-// storeLogger.Fatalf and stays there, is returned to the caller.
+// underWay knows since when writes have been waiting for the disk.
+type underWay struct {
+	mu     sync.Mutex
+	begins map[*time.Time]struct{}
+}
+
+// begin notes one more write; what it returns ends it.
+func (u *underWay) begin() (end func()) {
+	now := time.Now()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.begins == nil {
+		u.begins = make(map[*time.Time]struct{})
+	}
+	u.begins[&now] = struct{}{}
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.begins, &now)
+	}
+}
+
+// oldest is how long the oldest write has waited.
+func (u *underWay) oldest() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	oldest := time.Duration(0)
+	for begin := range u.begins {
+		oldest = max(oldest, time.Since(*begin))
+	}
+	return oldest
+}
+
+// write runs a change of the store so that a failure of the disk, which stays there
+// (see failStopFS), is returned to the caller.
 func (j *Journal) write(f func() error) error {
+	defer j.writing.begin()()
+	return j.attempt(f)
+}
+
+// attempt is write for what takes as long as it takes.
+func (j *Journal) attempt(f func() error) error {
 	if err := j.enter(); err != nil {
 		return err
 	}
@@ -220,13 +307,30 @@ func (j *Journal) synced(marks uint64) {
 
 // Flush writes out what is in memory, so that the log behind it can go: a
 // shorter log is a shorter restart.
-func (j *Journal) Flush() error { return j.write(j.db.Flush) }
+func (j *Journal) Flush() error {
+	var flushed <-chan struct{}
+	err := j.attempt(func() (err error) {
+		flushed, err = j.db.AsyncFlush()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-flushed:
+	case <-j.failed:
+		return j.failure
+	case <-j.upkeep.Done():
+	}
+	return nil
+}
 
 func (j *Journal) closeStore() error {
 	j.closed.Store(true)
 	for j.users.Load() > 0 {
 		time.Sleep(time.Millisecond)
 	}
+	j.disk.state.Store(diskClosing)
 	defer j.cache.Unref()
 	return j.db.Close()
 }
@@ -245,8 +349,8 @@ func (e storeError) Unwrap() error { return e.error }
 // written. Only what lies in it cannot be read; see Repair.
 func Damaged(err error) bool { return pebble.IsCorruptionError(err) }
 
-// storeLogger is how the store speaks. It has no error to return from a failed
-// commit: it calls Fatalf and expects the process to end. Here that makes the
+// storeLogger is how the store speaks. It has no error to return from some failures:
+// it calls Fatalf and expects the process to end. Here that makes the
 // journal failed, and the goroutine stays where it is, because what follows in
 // it relies on the write having happened.
 type storeLogger struct{ j *Journal }
