@@ -13,6 +13,7 @@ func advised(err error, dir string) error {
 		is     error
 		advice string
 	}{
+		{ErrRemoved, "put back what was there before the next start, or what was accepted and not yet published is lost"},
 		{syscall.ENOSPC, "make room on the disk under DIR; where 'df' shows room, 'df -i' shows that inodes are missing"},
 		{syscall.EDQUOT, "raise the disk quota of this user, or make room under DIR"},
 		{syscall.EMFILE, "raise the number of files that the process may open (LimitNOFILE=, 'ulimit -n')"},

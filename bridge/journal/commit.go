@@ -135,8 +135,8 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 	return c, nil
 }
 
-// syncLoop waits for the sync of each batch in turn, and answers those who wait for
-// it. It ends with commitLoop, or leaves all of them to Failed.
+// syncLoop waits for the sync of each batch in turn, sees that it went into files that
+// are still where the next start looks for them, and answers those who wait for it. It ends with commitLoop, or leaves all of them to Failed.
 func (j *Journal) syncLoop(syncing <-chan commit) {
 	defer close(j.stopped)
 	for c := range syncing {
@@ -156,6 +156,9 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 				j.fail(err)
 				return
 			}
+		}
+		if j.inPlace() != nil {
+			return
 		}
 		for _, q := range c.requests {
 			q.done <- struct{}{}

@@ -53,7 +53,7 @@
 // Together they halved the processor time of an append. Keeping bodies in separate
 // files (Pebble's value separation) gained nothing more once marks are written too.
 //
-// # When the disk fails or is full
+// # When the disk fails, is full, or is taken away
 //
 // A failed write or sync is never retried: after it nobody knows which pages
 // the disk holds, and a second fsync that succeeds proves nothing. The journal
@@ -66,4 +66,8 @@
 // full disk every five seconds, and no tables are merged meanwhile (compactions). Appends
 // go on as long as the log has room. Closing needs none, and opening ends with an error
 // where the tables of the last process cannot be written.
+//
+// Files that are open take writes and syncs when their names are gone, too. So directory,
+// lock and newest log are compared with the ones that were opened, after each sync and
+// before anybody is answered, and with every Sync (presence).
 package journal

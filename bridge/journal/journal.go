@@ -86,9 +86,11 @@ type Journal struct {
 	stop    chan struct{} // closed by Close: no new appends
 	stopped chan struct{} // closed when the last append has been answered
 	closing sync.Once
-	// disk and merges are between the store and the real disk.
-	disk   *failStopFS
-	merges *compactions
+	// disk and merges are between the store and the real disk; presence knows where the
+	// journal lies, nil where that cannot be told.
+	disk     *failStopFS
+	merges   *compactions
+	presence *presence
 	// upkeep ends what the store does for the sake of room alone.
 	upkeep     context.Context
 	stopUpkeep context.CancelFunc

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 )
 
@@ -19,6 +20,9 @@ func (j *Journal) openStore() error {
 	j.disk = &failStopFS{FS: j.o.FS, fail: j.fail, failed: j.failed, closing: j.stop, torn: make(chan error, 1)}
 	j.merges = newCompactions(j.roomToMerge)
 	j.disk.noRoom = j.merges.noRoom
+	if vfs.Root(j.o.FS) == vfs.Default && !j.o.ReadOnly {
+		j.presence = newPresence(j.o.Dir)
+	}
 	j.cache = pebble.NewCache(16 << 20)
 	type result struct {
 		db  *pebble.DB
@@ -42,6 +46,9 @@ func (j *Journal) openStore() error {
 		j.db = r.db
 	}
 	j.disk.state.Store(diskLoading)
+	if j.presence != nil {
+		return j.presence.opened()
+	}
 	return nil
 }
 
@@ -72,6 +79,11 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
 				j.o.Log.Error("journal has a damaged block; 'persat-bridge journal repair' saves the rest", zap.String("file", i.Path), zap.Error(i.Details))
+			},
+			WALCreated: func(i pebble.WALCreateInfo) {
+				if i.Err == nil && j.presence != nil {
+					j.presence.newLog(i.Path)
+				}
 			},
 		},
 		MemTableSize:                j.memTableSize(),
@@ -273,7 +285,7 @@ func (j *Journal) changeSynced(what string, fill func(*pebble.Batch) error) erro
 // Sync makes the marks durable that were written since the last sync, and sees to it
 // that damage to the last append is found for what it is.
 func (j *Journal) Sync() error {
-	if err := j.Err(); err != nil {
+	if err := j.inPlace(); err != nil {
 		return err
 	}
 	marks := j.marks.Load()
@@ -303,6 +315,15 @@ func (j *Journal) synced(marks uint64) {
 			return
 		}
 	}
+}
+
+// inPlace fails the journal when its files are no longer where they are looked for at
+// the next start.
+func (j *Journal) inPlace() error {
+	if err := j.presence.check(); err != nil {
+		j.fail(err)
+	}
+	return j.Err()
 }
 
 // Flush writes out what is in memory, so that the log behind it can go: a

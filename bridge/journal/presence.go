@@ -1,0 +1,77 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// ErrRemoved: the journal's directory, or a file in it, is not the one that was opened.
+var ErrRemoved = errors.New("the journal's directory was removed, moved or replaced while it was open")
+
+// presence knows the directory, the lock and the newest log of an open journal. A file
+// that is open takes writes and syncs also when its name is gone, and all of them are
+// lost with the process. So what was synced counts only while the names still lead to
+// these files.
+type presence struct {
+	dir string
+
+	mu    sync.Mutex
+	files map[string]os.FileInfo // by path
+	log   string                 // the path of the newest log
+}
+
+func newPresence(dir string) *presence {
+	return &presence{dir: dir, files: make(map[string]os.FileInfo)}
+}
+
+// opened takes note of the directory and its lock.
+func (p *presence) opened() error {
+	for _, path := range []string{p.dir, filepath.Join(p.dir, "LOCK")} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		p.note(path, info)
+	}
+	return nil
+}
+
+func (p *presence) note(path string, info os.FileInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files[path] = info
+}
+
+// newLog takes note of the log that is written from now on. One that is gone already
+// is found by the next check.
+func (p *presence) newLog(path string) {
+	info, _ := os.Stat(path)
+	p.note(path, info)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.files, p.log)
+	p.log = path
+}
+
+// check is ErrRemoved once one of the names leads elsewhere. It costs a few microseconds
+// and touches no data.
+func (p *presence) check() error {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for path, was := range p.files {
+		switch now, err := os.Stat(path); {
+		case errors.Is(err, os.ErrNotExist):
+			return fmt.Errorf("%w: %s is gone", ErrRemoved, path)
+		case err != nil: // it does not answer, which is no proof; a write will say more
+		case !os.SameFile(was, now):
+			return fmt.Errorf("%w: another file stands in the place of %s", ErrRemoved, path)
+		}
+	}
+	return nil
+}
