@@ -94,20 +94,19 @@ type Bridge struct {
 	waiters *waiters
 	link    linkState
 
-	wake     chan struct{}      // one token: there may be something new
-	commands chan func(*runner) // run in Run's goroutine, which owns the order
+	wake     chan struct{} // one token: there may be something new
+	commands chan command
 	running  atomic.Bool
 	ended    chan struct{} // closed when Run has returned
 	draining atomic.Bool
 	notices  notices
-	gone     atomic.Int64 // events that the stream has lost and the journal no longer keeps
-	dropping bool         // retain has said that it drops events before their time
-	replays  replays
-	deadWork sync.Mutex // one operator's change of the dead letters at a time
+	gone     atomic.Int64           // events that the stream has lost and the journal no longer keeps
+	dropping bool                   // retain has said that it drops events before their time
+	view     atomic.Pointer[view]   // of the loop
+	replayed atomic.Pointer[Replay] // the replay that runs or ran last
+	deadWork sync.Mutex             // one operator's change of the dead letters at a time
 	deadMu   sync.Mutex
 	dead     map[string]int // dead letters by source
-	heldMu   sync.Mutex
-	heldNow  map[string]int // held events by source, as of Run's last look
 }
 
 // New reads from the journal what is pending. It starts nothing.
@@ -122,10 +121,11 @@ func New(o Options) (*Bridge, error) {
 		space:    newSpace(o.Journal, o.MaxBytes),
 		waiters:  newWaiters(),
 		wake:     make(chan struct{}, 1),
-		commands: make(chan func(*runner)),
+		commands: make(chan command),
 		ended:    make(chan struct{}),
 		dead:     make(map[string]int),
 	}
+	b.view.Store(&view{held: []HeldSubject{}})
 	if err := b.count(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
@@ -173,7 +173,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	}
 	defer close(b.ended)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return newRunner(b).run(ctx) })
+	group.Go(func() error { return newLoop(b).run(ctx) })
 	group.Go(func() error { return b.tend(ctx) })
 	group.Go(func() error { return b.retain(ctx) })
 	defer context.AfterFunc(ctx, b.journal.StopUpkeep)()
@@ -218,16 +218,4 @@ func (b *Bridge) deadCount(source string) int {
 	b.deadMu.Lock()
 	defer b.deadMu.Unlock()
 	return b.dead[source]
-}
-
-func (b *Bridge) setHeld(held map[string]int) {
-	b.heldMu.Lock()
-	defer b.heldMu.Unlock()
-	b.heldNow = held
-}
-
-func (b *Bridge) heldCount(source string) int {
-	b.heldMu.Lock()
-	defer b.heldMu.Unlock()
-	return b.heldNow[source]
 }

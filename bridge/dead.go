@@ -104,7 +104,7 @@ func (b *Bridge) ReplayDead(ctx context.Context, f Filter) (replayed, refused in
 		}
 		replayed += len(items)
 		// Whoever asked may be gone; the events are pending, and Run has to know.
-		b.do(context.WithoutCancel(ctx), func(r *runner) { r.cursor = min(r.cursor, items[0].Seq) })
+		b.command(context.WithoutCancel(ctx), requeued{from: items[0].Seq})
 		if ctx.Err() != nil {
 			return replayed, refused, context.Cause(ctx)
 		}

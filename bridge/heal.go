@@ -243,12 +243,14 @@ func (b *Bridge) firstLost(ctx context.Context, s Session, state StreamState, lo
 	return high, nil
 }
 
-// heal does what the finding asks for. It runs in the runner's goroutine while
+// heal does what the finding asks for. It runs in the loop's goroutine while
 // nothing is in flight.
-func (r *runner) heal(f finding) error {
-	b := r.b
+func (l *loop) heal(f finding) error {
+	b := l.b
 	if f.anew {
-		b.replays.unfilled()
+		if l.replay != nil { // the stream does not have all that it has published
+			l.replay.fills = false
+		}
 		if err := b.noteNewStream(); err != nil {
 			return err
 		}
@@ -291,7 +293,7 @@ func (r *runner) heal(f finding) error {
 	}
 	// What was in line already would be sent before the older events that are
 	// pending again: everything lines up anew.
-	return r.reset()
+	return l.reset()
 }
 
 // lostForGood tells of events that the stream has lost and the journal cannot send

@@ -139,10 +139,10 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 			age = max(time.Since(oldest).Seconds(), 0)
 		}
 		gauge(descOldest, age, source)
-		gauge(descHeld, float64(b.heldCount(source)), source)
+		gauge(descHeld, float64(b.view.Load().heldEvents(source)), source)
 		gauge(descDead, float64(b.deadCount(source)), source)
 	}
-	gauge(descBytes, float64(b.journal.DiskBytes()))
+	gauge(descBytes, float64(b.space.bytes()))
 	gauge(descLimit, float64(b.o.MaxBytes))
 	gauge(descReady, oneIf(b.Ready() == nil))
 	gauge(descConnected, oneIf(b.link.get().Up))

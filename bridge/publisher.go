@@ -169,13 +169,3 @@ func failureOf(err error) *Failure {
 	}
 	return &Failure{Class: Unknown, Reason: "publish", Err: err}
 }
-
-// Backoff is how waits between attempts grow.
-type Backoff struct {
-	Initial    time.Duration
-	Max        time.Duration
-	Multiplier float64
-	// Jitter spreads each wait by this share of it, up and down: 0.5 makes
-	// 1 s anything from 0.5 s to 1.5 s.
-	Jitter float64
-}

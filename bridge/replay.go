@@ -2,18 +2,15 @@ package bridge
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"errors"
 	"hash/maphash"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/bridge/schedule"
 )
 
 // Replay is a run of published events through the stream once more: to fill a
@@ -44,61 +41,8 @@ type Replay struct {
 // ErrReplaying: one replay at a time.
 var ErrReplaying = errors.New("a replay is running: wait for it, or cancel it")
 
-// replays is the replay that runs or ran last.
-type replays struct {
-	mu   sync.Mutex
-	last *Replay
-	job  *replayJob
-	// cancelled is of the job, and is set under mu together with job.read. So fillReplay,
-	// which holds mu, enters nothing once it is set: offer would call replayed, which takes
-	// mu. The runner also asks it while it does not hold mu.
-	cancelled atomic.Bool
-}
-
-type replayJob struct {
-	filter  Filter
-	fills   bool // a stream that was made anew
-	number  int
-	cursor  uint64
-	end     uint64 // records appended later are not part of it
-	read    bool   // all of its records have been taken
-	waiting int    // tasks under way
-	taken   int    // records so far
-	gone    int    // of them, those without a body
-	// ids are hashes of the ids that have had the job's number.
-	ids  map[uint64]struct{}
-	seed maphash.Seed
-}
-
-// numberFor is the job's number, or, for an id that it has had already (used again
-// after the dedup window), another: else JetStream would take one for the other.
-func (j *replayJob) numberFor(counter *journal.Journal, id string) (int, error) {
-	if j.ids == nil {
-		j.seed, j.ids = maphash.MakeSeed(), make(map[uint64]struct{})
-	}
-	key := maphash.String(j.seed, id)
-	if _, taken := j.ids[key]; taken {
-		return counter.NextReplay()
-	}
-	j.ids[key] = struct{}{}
-	return j.number, nil
-}
-
-// unfilled notes that the stream does not have all that the running replay has published.
-func (rs *replays) unfilled() {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	if rs.job != nil {
-		rs.job.fills = false
-	}
-}
-
-// errCancelled is what ends a replayed event that was still in line when its replay
-// was cancelled.
-var errCancelled = &Failure{Class: Rejected, Reason: "the replay was cancelled"}
-
-// errHealed is what ends a replayed event that goes like a new one, after a loss.
-var errHealed = &Failure{Class: Rejected, Reason: "published again after a loss"}
+// errNotRunning: Run has not begun or has ended, and only Run replays.
+var errNotRunning = errors.New("bridge is not running")
 
 // CountReplay says how many published events fit f and still have their bodies.
 func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
@@ -136,157 +80,186 @@ func (b *Bridge) StartReplay(ctx context.Context, f Filter) (Replay, error) {
 	if err != nil {
 		return Replay{}, err
 	}
-	b.replays.mu.Lock()
-	defer b.replays.mu.Unlock()
-	if b.replays.job != nil {
-		return *b.replays.last, ErrReplaying
+	if now := b.ReplayNow(); now != nil && now.Running {
+		return *now, ErrReplaying
 	}
 	number, err := b.journal.NextReplay()
 	if err != nil {
 		return Replay{}, err
 	}
-	fills, err := b.fills(f)
-	if err != nil {
-		return Replay{}, err
+	c := startReplay{filter: f, number: number, matched: matched, answer: make(chan error, 1)}
+	if !b.command(ctx, c) {
+		return Replay{}, cmp.Or(context.Cause(ctx), errNotRunning)
 	}
-	b.replays.cancelled.Store(false)
-	b.replays.job = &replayJob{filter: f, fills: fills, number: number, end: b.journal.Next()}
-	b.replays.last = &Replay{Number: number, Running: true, Started: time.Now().UTC(), Matched: matched}
-	b.o.Log.Info("replay begins", zap.Int("replay", number), zap.Int("events", matched))
-	b.nudge()
-	return *b.replays.last, nil
+	select {
+	case err := <-c.answer:
+		if now := b.ReplayNow(); now != nil {
+			return *now, err
+		}
+		return Replay{}, err
+	case <-ctx.Done():
+		return Replay{}, context.Cause(ctx)
+	}
 }
 
 // ReplayNow is the replay that runs, or ran last; nil when there was none.
-func (b *Bridge) ReplayNow() *Replay {
-	b.replays.mu.Lock()
-	defer b.replays.mu.Unlock()
-	if b.replays.last == nil {
-		return nil
-	}
-	now := *b.replays.last
-	return &now
-}
+func (b *Bridge) ReplayNow() *Replay { return b.replayed.Load() }
 
 // CancelReplay ends the running replay. What is on its way to JetStream still goes
 // out; what is in line is let go.
 func (b *Bridge) CancelReplay() {
-	b.replays.mu.Lock()
-	if b.replays.job != nil {
-		b.replays.job.read = true
-		b.replays.cancelled.Store(true)
-	}
-	b.replays.mu.Unlock()
-	b.do(context.Background(), func(r *runner) { r.dropReplay() })
-	b.nudge()
-}
-
-// dropReplay lets go of what a cancelled replay has in line, or waits for another attempt.
-func (r *runner) dropReplay() {
-	if !r.b.replays.cancelled.Load() {
-		return // it has ended by itself, and this is the next one
-	}
-	var dropped []*task
-	keep := func(tasks []*task) []*task {
-		var kept []*task
-		for _, t := range tasks {
-			if t.replay > 0 {
-				dropped = append(dropped, t)
-			} else {
-				kept = append(kept, t)
-			}
-		}
-		return kept
-	}
-	// First what stands behind others: what may go by that is among the rest.
-	for _, t := range r.replaying() {
-		if t.blocked > 0 {
-			r.finish(t)
-			r.replayed(result{t: t, failure: errCancelled})
-		}
-	}
-	r.ready, r.delayed = keep(r.ready), delayed(keep(r.delayed))
-	heap.Init(&r.delayed)
-	for _, g := range r.gates {
-		g.line = keep(g.line)
-	}
-	for _, t := range dropped {
-		r.finish(t)
-		r.replayed(result{t: t, failure: errCancelled})
+	c := cancelReplay{done: make(chan struct{})}
+	if b.command(context.Background(), c) {
+		<-c.done
 	}
 }
 
-// fillReplay takes as many events of the running replay as its share of the
-// window allows.
-func (r *runner) fillReplay() error {
-	rs := &r.b.replays
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	job := rs.job
-	if job == nil {
+// replay is the replay that runs. The loop owns it.
+type replay struct {
+	Replay
+	filter    Filter
+	fills     bool // a recreated stream
+	cancelled bool
+	cursor    uint64
+	end       uint64 // records appended later are not part of it
+	read      bool   // all of its records have been taken
+	taken     int    // records so far
+	gone      int    // of them, those without a body
+	// ids are hashes of the ids that have had the replay's number.
+	ids  map[uint64]struct{}
+	seed maphash.Seed
+}
+
+// numberFor is the replay's number, or, for an id that it has had already (used again
+// after the dedup window), another: else JetStream would take one for the other.
+func (r *replay) numberFor(counter *journal.Journal, id string) (int, error) {
+	key := maphash.String(r.seed, id)
+	if _, taken := r.ids[key]; taken {
+		return counter.NextReplay()
+	}
+	r.ids[key] = struct{}{}
+	return r.Number, nil
+}
+
+// count counts the end of one of its events.
+func (r *replay) count(res *result) {
+	switch f := res.failure; {
+	case f == nil:
+		r.Published++
+	case errors.Is(f, journal.ErrNotFound):
+		r.Skipped++
+		r.gone++
+	case res.t.Cancelled() && f.Class != Rejected:
+		r.Skipped++
+	default:
+		r.Failed++
+		r.Reason = f.Error()
+	}
+}
+
+type startReplay struct {
+	filter          Filter
+	number, matched int
+	answer          chan error
+}
+
+func (c startReplay) obey(l *loop) error {
+	if l.replay != nil {
+		c.answer <- ErrReplaying
 		return nil
 	}
-	share := max(r.b.o.MaxInFlight/4, 1)
-	if !job.read && job.waiting < share {
-		exhausted, looked := true, 0
-		for p, err := range r.b.journal.AllPublished(job.cursor) {
-			if err != nil {
-				return err
-			}
-			if p.Seq >= job.end {
-				break
-			}
-			if looked++; job.waiting >= share || looked > maxLook {
-				exhausted = false
-				break
-			}
-			job.cursor = p.Seq + 1
-			record, err := publishedRecord(p)
-			if err != nil {
-				return err
-			}
-			if p.StreamSeq != 0 && job.filter.matches(&record) {
-				number, err := job.numberFor(r.b.journal, record.Source+":"+record.ID)
-				if err != nil {
-					return err
-				}
-				job.waiting++
-				// Also what was pending when it began and is published by now: of the events
-				// of an entity the newest has to come last again.
-				job.taken++
-				rs.last.Matched = max(rs.last.Matched, job.taken)
-				r.enter(&task{seq: p.Seq, size: record.Size, replay: number}, &Event{Source: record.Source, Type: record.Type, Entities: record.Entities})
-			}
-		}
-		job.read = exhausted
-		if looked > maxLook {
-			r.b.nudge() // there was much that does not fit: go on looking
-		}
+	fills, err := l.b.fills(c.filter)
+	if err != nil {
+		c.answer <- err
+		return l.b.journal.Err()
 	}
-	r.endReplay()
+	l.replay = &replay{
+		Replay: Replay{Number: c.number, Running: true, Started: time.Now().UTC(), Matched: c.matched},
+		filter: c.filter, fills: fills, end: l.b.journal.Next(), seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}),
+	}
+	l.b.o.Log.Info("replay begins", zap.Int("replay", c.number), zap.Int("events", c.matched))
+	l.showReplay()
+	c.answer <- nil
 	return nil
 }
 
-// replaying are the tasks of the running replay, in the order of their records.
-func (r *runner) replaying() []*task {
-	var tasks []*task
-	for _, line := range r.lanes.lines {
-		for _, t := range line {
-			if t.replay > 0 {
-				tasks = append(tasks, t)
-			}
-		}
+type cancelReplay struct{ done chan struct{} }
+
+func (c cancelReplay) obey(l *loop) error {
+	defer close(c.done)
+	if r := l.replay; r != nil {
+		r.cancelled, r.read = true, true
+		r.Skipped += len(l.schedule.Cancel())
 	}
-	slices.SortFunc(tasks, func(a, b *task) int { return cmp.Compare(a.seq, b.seq) })
-	return slices.Compact(tasks) // a task stands in a line for each of its entities
+	return l.endReplay()
 }
 
-// resumeReplay lines the tasks up again.
-func (r *runner) resumeReplay(tasks []*task) error {
+// replayReads is how many records one turn of the loop goes through for the replay.
+const replayReads = 1000
+
+// readReplay takes as many events of the running replay as its share of the window
+// allows.
+func (l *loop) readReplay() error {
+	r := l.replay
+	if r == nil || r.read || !l.schedule.ReplayRoom() {
+		return nil
+	}
+	exhausted, read := true, 0
+	for p, err := range l.b.journal.AllPublished(r.cursor) {
+		if err != nil {
+			return err
+		}
+		if p.Seq >= r.end {
+			break
+		}
+		if read++; read > replayReads || !l.schedule.ReplayRoom() {
+			exhausted = false
+			break
+		}
+		r.cursor = p.Seq + 1
+		if err := l.addReplayed(p); err != nil {
+			return err
+		}
+	}
+	r.read = exhausted
+	if read > replayReads { // there was much that does not fit: results and commands have their turn
+		l.b.nudge()
+	}
+	return l.endReplay()
+}
+
+func (l *loop) addReplayed(p journal.PublishedItem) error {
+	r := l.replay
+	seen, err := publishedRecord(p)
+	if err != nil {
+		return err
+	}
+	if p.StreamSeq == 0 || !r.filter.matches(&seen) {
+		return nil
+	}
+	number, err := r.numberFor(l.b.journal, seen.Source+":"+seen.ID)
+	if err != nil {
+		return err
+	}
+	// Also what was pending when it began and is published by now: of the events of an
+	// entity the newest has to come last again.
+	r.taken++
+	r.Matched = max(r.Matched, r.taken)
+	e := &Event{Source: seen.Source, Type: seen.Type, Entities: seen.Entities}
+	l.schedule.Add(l.replayTask(p.Seq, number, seen.Size, e))
+	return nil
+}
+
+func (l *loop) replayTask(seq uint64, number, size int, e *Event) *schedule.Task {
+	return &schedule.Task{Seq: seq, Replay: number, Size: size, Subject: schedule.Subject{Source: e.Source, Type: e.Type}, Keys: l.keys.of(e)}
+}
+
+// resumeReplay adds the tasks of the running replay again.
+func (l *loop) resumeReplay(tasks []*schedule.Task) error {
 	for _, t := range tasks {
-		p, err := r.b.journal.Published(t.seq)
-		if errors.Is(err, journal.ErrNotFound) { // healed: it goes like a new one
-			r.replayed(result{t: t, failure: errHealed})
+		p, err := l.b.journal.Published(t.Seq)
+		if errors.Is(err, journal.ErrNotFound) { // it is pending again: it goes like a new one
+			l.replay.Skipped++
 			continue
 		}
 		if err != nil {
@@ -296,64 +269,53 @@ func (r *runner) resumeReplay(tasks []*task) error {
 		if err != nil {
 			return err
 		}
-		r.enter(&task{seq: t.seq, size: t.size, replay: t.replay}, e)
+		l.schedule.Add(l.replayTask(t.Seq, t.Replay, t.Size, e))
 	}
-	return nil
+	return l.endReplay()
 }
 
-// replayed counts the end of one event of the running replay.
-func (r *runner) replayed(res result) {
-	rs := &r.b.replays
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.job.waiting--
-	switch {
-	case res.failure == nil:
-		rs.last.Published++
-	case res.failure == errCancelled, res.failure == errHealed:
-		rs.last.Skipped++
-	case errors.Is(res.failure, journal.ErrNotFound):
-		rs.last.Skipped++
-		rs.job.gone++
-		if rs.job.fills { // only the sender can bring it back, and must not be told that it is a repeat
-			if err := r.b.journal.Forget([]journal.Item{res.item}); err != nil {
-				r.b.o.Log.Error("forget a delivery id", zap.Error(err))
-			}
-		}
-	default:
-		rs.last.Failed++
-		rs.last.Reason = res.failure.Error()
+// showReplay publishes how far the replay is.
+func (l *loop) showReplay() {
+	if l.replay != nil {
+		now := l.replay.Replay
+		l.b.replayed.Store(&now)
 	}
-	r.endReplay()
 }
 
-// endReplay ends the running replay when nothing of it is left. rs.mu is held.
-func (r *runner) endReplay() {
-	rs := &r.b.replays
-	if rs.job == nil || !rs.job.read || rs.job.waiting > 0 {
-		return
+// endReplay shows how far the running replay is, and ends it when nothing of it is left.
+func (l *loop) endReplay() error {
+	defer l.showReplay()
+	r := l.replay
+	if r == nil || !r.read || l.schedule.Replayed() > 0 {
+		return nil
 	}
-	fills := rs.job.fills
-	// Those that retention took whole while they waited for their turn are not even skipped.
-	gone := rs.job.gone + max(rs.last.Matched-rs.last.Published-rs.last.Failed-rs.last.Skipped, 0)
 	now := time.Now().UTC()
-	rs.job, rs.last.Running, rs.last.Ended = nil, false, &now
-	if fills && rs.last.Failed == 0 && !rs.cancelled.Load() {
-		if err := r.b.journal.ClearUnfilled(); err != nil {
-			r.b.o.Log.Error("note that the stream has been filled", zap.Error(err))
-		}
-		r.b.notices.clear("stream")
-		if gone > 0 {
-			if err := errors.Join(r.b.journal.NoteUnrecoverable(gone), r.b.lostForGood(gone)); err != nil {
-				r.b.o.Log.Error("note what is lost for good", zap.Error(err))
-			}
-		}
+	r.Running, r.Ended = false, &now
+	l.showReplay()
+	l.replay = nil
+	log := l.b.o.Log.With(zap.Int("replay", r.Number), zap.Int("events", r.Matched), zap.Int("published", r.Published),
+		zap.Int("skipped", r.Skipped), zap.Duration("after", now.Sub(r.Started).Round(time.Millisecond)))
+	if r.Failed > 0 {
+		log.Warn("replay ended with failures", zap.Int("failed", r.Failed), zap.String("reason", r.Reason))
+	} else {
+		log.Info("replay ended")
 	}
-	log := r.b.o.Log.With(zap.Int("replay", rs.last.Number), zap.Int("events", rs.last.Matched), zap.Int("published", rs.last.Published),
-		zap.Int("skipped", rs.last.Skipped), zap.Duration("after", now.Sub(rs.last.Started).Round(time.Millisecond)))
-	if rs.last.Failed > 0 {
-		log.Warn("replay ended with failures", zap.Int("failed", rs.last.Failed), zap.String("reason", rs.last.Reason))
-		return
+	if !r.fills || r.Failed > 0 || r.cancelled {
+		return nil
 	}
-	log.Info("replay ended")
+	// Those that retention took whole while they waited for their turn are not even skipped.
+	return l.b.streamFilled(r.gone + max(r.Matched-r.Published-r.Failed-r.Skipped, 0))
+}
+
+// streamFilled notes that a replay has filled a recreated stream, but for so many events.
+func (b *Bridge) streamFilled(gone int) error {
+	err := b.journal.ClearUnfilled()
+	b.notices.clear("stream")
+	if err == nil && gone > 0 {
+		err = errors.Join(b.journal.NoteUnrecoverable(gone), b.lostForGood(gone))
+	}
+	if err != nil {
+		b.o.Log.Error("note that the stream has been filled", zap.Error(err))
+	}
+	return b.journal.Err()
 }

@@ -32,6 +32,8 @@ type space struct {
 
 	// room is what may still be taken until the next look, in bytes.
 	room atomic.Int64
+	// used is what the journal took at the last look: to ask it waits for the store.
+	used atomic.Int64
 
 	mu   sync.Mutex
 	full error // why nothing is taken, until there is room to speak of
@@ -106,6 +108,7 @@ func (s *space) look(log *zap.Logger) {
 func (s *space) measure() {
 	room := int64(math.MaxInt64)
 	used := int64(s.journal.DiskBytes())
+	s.used.Store(used)
 	if s.maxBytes > 0 {
 		room = s.maxBytes - used
 	}
@@ -132,6 +135,9 @@ func (s *space) measure() {
 		s.full = nil
 	}
 }
+
+// bytes is what the journal took at the last look.
+func (s *space) bytes() uint64 { return uint64(s.used.Load()) }
 
 // wanted is how many bytes should be given back.
 func (s *space) wanted() int64 {

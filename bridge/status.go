@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -53,17 +52,17 @@ type HeldSubject struct {
 	Waiting int       `json:"waiting"`
 }
 
-// Status asks for the state. While Run does not run, nothing is held.
-func (b *Bridge) Status(ctx context.Context) Status {
+// Status is the state as it is known. It waits neither for the disk nor for NATS.
+func (b *Bridge) Status(context.Context) Status {
 	s := Status{
 		Time:         time.Now().UTC(),
 		NATS:         b.link.get(),
 		Pending:      b.backlog.total(),
 		Accepted:     b.journal.Next() - 1,
-		Held:         b.held(ctx),
+		Held:         b.view.Load().held,
 		Notices:      b.notices.all(),
 		Replay:       b.ReplayNow(),
-		JournalBytes: b.journal.DiskBytes(),
+		JournalBytes: b.space.bytes(),
 		JournalLimit: b.o.MaxBytes,
 	}
 	s.Gone = b.gone.Load()
@@ -86,33 +85,30 @@ func (b *Bridge) Status(ctx context.Context) Status {
 	return s
 }
 
-// held asks Run's goroutine, which alone knows.
-func (b *Bridge) held(ctx context.Context) []HeldSubject {
-	held := []HeldSubject{}
-	b.do(ctx, func(r *runner) {
-		for _, g := range r.gates {
-			if g.closed && time.Since(g.since) >= showHeldAfter {
-				held = append(held, HeldSubject{Source: g.source, Type: g.eventType, Reason: g.reason, Since: g.since, Waiting: g.tasks})
-			}
-		}
-	})
-	slices.SortFunc(held, func(a, b HeldSubject) int { return strings.Compare(a.Source+" "+a.Type, b.Source+" "+b.Type) })
-	return held
+// view is what others may see of the loop. The loop replaces it and never changes it,
+// so that nobody waits for the loop, which may wait for the disk.
+type view struct {
+	session Session       // nil while none can be asked
+	held    []HeldSubject // for long enough to be shown
 }
 
-// do runs f in Run's goroutine and returns when it has, or at once when Run is not
-// running, or when ctx has ended first.
-func (b *Bridge) do(ctx context.Context, f func(*runner)) {
-	if !b.running.Load() {
-		return
+// show publishes what others may see.
+func (l *loop) show() {
+	v := &view{held: l.heldLong(time.Now())}
+	if l.phase != ending {
+		v.session = l.session
 	}
-	done := make(chan struct{})
-	select {
-	case b.commands <- func(r *runner) { f(r); close(done) }:
-		<-done
-	case <-b.ended:
-	case <-ctx.Done():
+	l.b.view.Store(v)
+}
+
+// heldEvents is how many events of a source are held for long.
+func (v *view) heldEvents(source string) (n int) {
+	for _, h := range v.held {
+		if h.Source == source {
+			n += h.Waiting
+		}
 	}
+	return n
 }
 
 // ErrNoSession: there is no session with NATS, so nothing can be asked there.
@@ -120,12 +116,7 @@ var ErrNoSession = errors.New("no connection to NATS")
 
 // Stream describes the stream as it is now.
 func (b *Bridge) Stream(ctx context.Context) (StreamInfo, error) {
-	var s Session
-	b.do(ctx, func(r *runner) {
-		if !r.lost {
-			s = r.session
-		}
-	})
+	s := b.view.Load().session
 	if s == nil {
 		return StreamInfo{}, ErrNoSession
 	}

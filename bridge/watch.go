@@ -41,7 +41,7 @@ const (
 	idleLook = time.Minute
 )
 
-// watch is what the runner knows of places in the stream, in one session.
+// watch is what the loop knows of places in the stream, in one session.
 type watch struct {
 	blind   bool   // nobody may look at the stream, so places are not watched
 	highest uint64 // that JetStream has given
@@ -57,11 +57,10 @@ type watch struct {
 
 // lookup is the answer to whether the stream still has a place.
 type lookup struct {
-	session Session
-	place   uint64
-	lost    bool
-	anew    bool // it is another stream
-	err     error
+	place uint64
+	lost  bool
+	anew  bool // it is another stream
+	err   error
 }
 
 func newWatch() watch { return watch{lookups: make(chan lookup, 1)} }
@@ -156,7 +155,7 @@ func (b *Bridge) lookUp(ctx context.Context, s Session, place uint64) lookup {
 }
 
 func (b *Bridge) lookOnce(ctx context.Context, s Session, place uint64) lookup {
-	l := lookup{session: s, place: place}
+	l := lookup{place: place}
 	state, err := s.Stream(ctx)
 	if errors.Is(err, ErrNoStream) || errors.Is(err, ErrNotPermitted) {
 		return l // it shows elsewhere
@@ -206,41 +205,42 @@ func whileOpen(ctx context.Context, s Session) (context.Context, context.CancelF
 }
 
 // lookedUp takes the answer.
-func (r *runner) lookedUp(l lookup) error {
-	waited := r.watch.pausing
-	r.watch.over(time.Now(), l.place)
+func (l *loop) lookedUp(answer lookup) error {
+	l.questions--
+	paused := l.watch.pausing
+	l.watch.over(time.Now(), answer.place)
 	switch {
-	case l.session != r.session || r.lost:
-	case l.anew:
-		r.lose("the stream was made anew behind a connection that stayed up")
-	case l.lost:
-		return r.wentBack(l.place)
-	case l.err != nil && waited:
-		r.lose(fmt.Sprintf("the stream does not answer (%v)", l.err))
-	case l.err != nil:
-		r.watch.suspicious(l.place) // once more
+	case l.phase == ending:
+	case answer.anew:
+		l.lose("the stream was made anew behind a connection that stayed up")
+	case answer.lost:
+		return l.wentBack(answer.place)
+	case answer.err != nil && paused:
+		l.lose(fmt.Sprintf("the stream does not answer (%v)", answer.err))
+	case answer.err != nil:
+		l.watch.suspicious(answer.place) // once more
 	}
 	return nil
 }
 
 // wentBack ends the session because the stream has lost a place, at least this one. It
 // is on disk when it returns: a restart must not forget it.
-func (r *runner) wentBack(place uint64) error {
-	r.lose("the stream has lost acknowledged events behind a connection that stayed up")
-	return r.b.journal.NoteRollback(place)
+func (l *loop) wentBack(place uint64) error {
+	l.lose("the stream has lost acknowledged events behind a connection that stayed up")
+	return l.b.journal.NoteRollback(place)
 }
 
 // isGiven says whether the place of a receipt belongs to another event, as far as is
 // known: then the stream has gone back. before are the places of this batch.
-func (r *runner) isGiven(res result, before map[uint64]*Event) (bool, error) {
+func (l *loop) isGiven(res result, before map[uint64]*Event) (bool, error) {
 	if other := before[res.receipt.Sequence]; other != nil {
 		return other.MessageID() != res.event.MessageID(), nil
 	}
-	p, ok, err := r.b.journal.PositionFrom(res.receipt.Sequence)
+	p, ok, err := l.b.journal.PositionFrom(res.receipt.Sequence)
 	if err != nil || !ok || p.StreamSeq != res.receipt.Sequence || p.Seq == res.item.Seq {
 		return false, err
 	}
-	e, err := r.b.eventAt(p)
+	e, err := l.b.eventAt(p)
 	if errors.Is(err, journal.ErrNotFound) || journal.Damaged(err) {
 		return false, nil // it is on its way again already, or cannot be compared
 	}

@@ -135,17 +135,19 @@ func (s *Scheduler) dropRecord(t *Task) {
 	}
 }
 
-// Room says whether more tasks may be added: there are fewer ready ones than the
-// window holds, and the limits are not reached.
-func (s *Scheduler) Room() bool { return s.readyCount() < s.o.Window && !s.Crowded() }
+// Room says whether more tasks are welcome: there are fewer ready ones than the window
+// holds, and the limits are not reached.
+func (s *Scheduler) Room() bool { return s.readyCount() < s.o.Window && !s.atLimit() }
 
-// Crowded says that MaxTasks or MaxKeys is reached. Tasks that could go may then
-// stand behind those that wait.
-func (s *Scheduler) Crowded() bool {
+// Crowded says that more tasks would be welcome if MaxTasks or MaxKeys were not
+// reached: tasks that could go may stand behind those that wait.
+func (s *Scheduler) Crowded() bool { return s.readyCount() < s.o.Window && s.atLimit() }
+
+func (s *Scheduler) atLimit() bool {
 	return len(s.pending) >= s.o.MaxTasks || s.order.keys >= s.o.MaxKeys
 }
 
-// Relaxed says that Crowded is over for good measure: half of each limit is free.
+// Relaxed says that half of each limit is free.
 func (s *Scheduler) Relaxed() bool {
 	return len(s.pending) < s.o.MaxTasks/2 && s.order.keys < s.o.MaxKeys/2
 }
@@ -154,9 +156,10 @@ func (s *Scheduler) Relaxed() bool {
 // have a quarter of the window, so that new events do not queue behind them.
 func (s *Scheduler) ReplayRoom() bool { return len(s.replayed) < max(s.o.Window/4, 1) }
 
-// Tasks is the number of tasks of pending events, Keys that of the keys of all
-// tasks, InFlight that of the started ones.
+// Tasks is the number of tasks of pending events, Replayed that of the replay's, Keys
+// that of the keys of all of them, InFlight that of the started ones.
 func (s *Scheduler) Tasks() int    { return len(s.pending) }
+func (s *Scheduler) Replayed() int { return len(s.replayed) }
 func (s *Scheduler) Keys() int     { return s.order.keys }
 func (s *Scheduler) InFlight() int { return s.inFlight }
 

@@ -312,12 +312,12 @@ func (r *run) check() error {
 			pending++
 		}
 	}
-	if s.Tasks() != pending || s.Keys() != keys || s.InFlight() != n {
-		return fmt.Errorf("there are %d tasks, %d keys, %d in flight; want %d, %d, %d", s.Tasks(), s.Keys(), s.InFlight(), pending, keys, n)
+	if s.Tasks() != pending || s.Replayed() != replayed || s.Keys() != keys || s.InFlight() != n {
+		return fmt.Errorf("there are %d tasks, %d replayed, %d keys, %d in flight; want %d, %d, %d, %d", s.Tasks(), s.Replayed(), s.Keys(), s.InFlight(), pending, replayed, keys, n)
 	}
 	going := len(m.readyTasks())
-	crowded := pending >= m.o.MaxTasks || keys >= m.o.MaxKeys
-	if s.Crowded() != crowded || s.Room() != (going < m.o.Window && !crowded) || s.ReplayRoom() != (replayed < max(m.o.Window/4, 1)) {
+	few, limit := going < m.o.Window, pending >= m.o.MaxTasks || keys >= m.o.MaxKeys
+	if s.Crowded() != (few && limit) || s.Room() != (few && !limit) || s.ReplayRoom() != (replayed < max(m.o.Window/4, 1)) {
 		return fmt.Errorf("crowded %v, room %v, replay room %v, with %d ready, %d tasks, %d keys, %d of a replay", s.Crowded(), s.Room(), s.ReplayRoom(), going, pending, keys, replayed)
 	}
 	wants := going > 0

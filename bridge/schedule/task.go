@@ -34,6 +34,9 @@ type Task struct {
 	due       time.Time // while it is delayed
 }
 
+// Cancelled says that the task's replay was cancelled while the task was in flight.
+func (t *Task) Cancelled() bool { return t.cancelled }
+
 // state is where a task is.
 type state int
 

@@ -1,0 +1,223 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// decision is what a list of results means for the journal.
+type decision struct {
+	marks  []journal.Mark // events that JetStream has
+	dead   []burial       // pending events that will not be stored
+	forget []journal.Item // events whose ids the sender may use again
+}
+
+type burial struct {
+	result
+	death journal.Death
+}
+
+// complete works off the results of attempts, in the steps that keep the promise:
+//
+//	examine  an acknowledgement that proves a loss is taken for a failure
+//	decide   what each result means: pure, over the scheduler
+//	write    the journal, before any event is sent that waited for one of these
+//	tell     metrics, waiting requests, the log, the replay
+//
+// A crash before write sends all of them again under their ids; one after it has told
+// nobody, and nobody needs it.
+func (l *loop) complete(results []result) error {
+	now := time.Now()
+	marks, err := l.examine(results, now)
+	if err != nil {
+		return err
+	}
+	d := l.decide(results, now)
+	d.marks = marks
+	if err := l.write(d); err != nil {
+		return err
+	}
+	return l.tell(results, d, now)
+}
+
+// examine returns the marks for what JetStream has. An acknowledgement that shows that
+// the stream has gone back is made a failure: its event is sent again, as a repeat,
+// once it is known what the stream has lost.
+func (l *loop) examine(results []result, now time.Time) ([]journal.Mark, error) {
+	marks := make([]journal.Mark, 0, len(results))
+	var before map[uint64]*Event
+	for i := range results {
+		res := &results[i]
+		if res.failure != nil {
+			continue
+		}
+		place := res.receipt.Sequence
+		if !l.watch.blind {
+			back := !res.receipt.Duplicate && place <= res.floor
+			// In order, as they nearly always come, places only rise.
+			if !back && (res.receipt.Duplicate || place <= l.watch.highest) {
+				if before == nil {
+					before = make(map[uint64]*Event, len(results))
+					for _, other := range results[:i] {
+						if other.failure == nil {
+							before[other.receipt.Sequence] = other.event
+						}
+					}
+				}
+				var err error
+				if back, err = l.isGiven(*res, before); err != nil {
+					return nil, err
+				}
+			}
+			if back {
+				res.failure = &Failure{Class: LinkDown, Reason: "the stream has gone back"}
+				if err := l.wentBack(place); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			if before != nil {
+				before[place] = res.event
+			}
+		}
+		if !res.receipt.Duplicate {
+			l.watch.given(place, now)
+		}
+		mark := journal.Mark{Item: res.item, StreamSeq: place, At: now}
+		if res.t.Replay > 0 {
+			switch placed, err := l.b.journal.HasPosition(res.t.Seq); {
+			case err != nil:
+				return nil, err
+			case placed: // the stream has it where it was
+				continue
+			}
+			// It was published to a stream that is no more: this is its place from now on, under
+			// this id, and it is healed like any other.
+			mark.Header = appendHeader(nil, res.event)
+		}
+		marks = append(marks, mark)
+	}
+	return marks, nil
+}
+
+// decide ends each attempt in the scheduler, and says what the journal has to know. One
+// thing is done for each class of failure.
+func (l *loop) decide(results []result, now time.Time) (d decision) {
+	for i := range results {
+		res := &results[i]
+		t, f := res.t, res.failure
+		switch {
+		case f == nil:
+			l.schedule.Done(t, now)
+			continue
+		case f.Class == LinkDown: // it goes with the next session
+			res.again = l.schedule.Requeue(t, now)
+			l.lose(connectionLost)
+		case f.Class == Held:
+			l.watch.failed()
+			res.again = l.schedule.Hold(t, f.Reason, now)
+		case f.Class == Rejected, t.Replay > 0 && errors.Is(f, journal.ErrNotFound):
+			l.schedule.Drop(t, now)
+		default:
+			l.watch.failed()
+			res.again = l.schedule.Retry(t, now)
+		}
+		switch {
+		case res.again:
+		case t.Replay == 0:
+			if journal.Damaged(f) { // only the sender has it whole, and must not be told that it is a repeat
+				d.forget = append(d.forget, res.item)
+			}
+			d.dead = append(d.dead, burial{*res, journal.Death{At: now, Reason: deathReason(f), Attempts: t.Attempts}})
+		case l.replay.fills && errors.Is(f, journal.ErrNotFound): // only the sender can bring it back
+			d.forget = append(d.forget, res.item)
+		}
+	}
+	return d
+}
+
+func deathReason(f *Failure) string {
+	if journal.Damaged(f) {
+		return "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one: " + f.Error()
+	}
+	return f.Error()
+}
+
+// write changes the journal. What is forgotten comes first: an event that is still
+// pending after a crash is rejected again.
+func (l *loop) write(d decision) error {
+	for _, dead := range d.dead {
+		if dead.event == nil {
+			return fmt.Errorf("record %d is damaged: run 'persat-bridge journal repair': %w", dead.t.Seq, dead.failure)
+		}
+	}
+	if err := l.b.journal.Forget(d.forget); err != nil {
+		if failed := l.b.journal.Err(); failed != nil {
+			return failed
+		}
+		l.b.o.Log.Error("forget delivery ids", zap.Error(err)) // a damaged one; the rest goes on
+	}
+	if len(d.marks) > 0 {
+		if err := l.b.journal.MarkPublished(d.marks); err != nil {
+			return err
+		}
+	}
+	for _, dead := range d.dead {
+		if err := l.b.journal.MarkDead(dead.item, dead.death); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell says what has become of the events, now that it is written.
+func (l *loop) tell(results []result, d decision, now time.Time) error {
+	for i := range results {
+		res := &results[i]
+		l.b.countAttempt(res)
+		if res.failure == nil {
+			l.b.tellPublished(res, now)
+		}
+		if res.t.Replay > 0 && !res.again {
+			l.replay.count(res)
+		}
+	}
+	for _, dead := range d.dead {
+		e := dead.event
+		l.b.backlog.add(e.Source, e.Accepted, -1)
+		l.b.deadAdd(e.Source, 1)
+		l.b.logDead(e, dead.t.Seq, dead.death.Reason)
+		l.b.waiters.done(dead.t.Seq, ErrNotAcknowledged)
+	}
+	return l.endReplay()
+}
+
+func (b *Bridge) countAttempt(res *result) {
+	if res.event == nil {
+		return
+	}
+	label := resultOK
+	switch {
+	case res.failure != nil:
+		label = res.failure.Class.String()
+	case res.receipt.Duplicate:
+		label = resultDuplicate
+	}
+	b.metrics.of(b, res.event.Source).attempts[label].Inc()
+}
+
+func (b *Bridge) tellPublished(res *result, now time.Time) {
+	e := res.event
+	ofType(b.metrics.of(b, e.Source).published, e.Type).Inc()
+	if res.t.Replay > 0 {
+		return
+	}
+	b.metrics.publishDuration.Observe(max(now.Sub(e.Accepted).Seconds(), 0))
+	b.backlog.add(e.Source, e.Accepted, -1)
+	b.waiters.done(res.t.Seq, nil)
+}

@@ -1,0 +1,302 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/persat-bridge/persat-bridge/bridge/schedule"
+)
+
+// phase is where the session with NATS is.
+type phase int
+
+const (
+	// connecting: there is no session yet.
+	connecting phase = iota
+	// verifying: there is one. Nothing is sent before its stream has been verified.
+	verifying
+	// publishing: events are sent.
+	publishing
+	// confirming: nothing new is sent until the stream has been asked for the last
+	// acknowledged sequence.
+	confirming
+	// ending: the session is over, or the bridge stops. Nothing is sent, and the attempts
+	// in flight end.
+	ending
+)
+
+// loop is the publishing half of a Bridge: one goroutine that owns every field here,
+// the scheduler and the replay included. It never waits for NATS. It waits for the
+// disk: to read, to write marks, and for a sync when the stream has lost something.
+// Nobody waits for it who only wants to know how things are: what others may see it
+// publishes (view).
+//
+// The sender begins attempts in another goroutine, and their results come back from
+// wherever NATS answers. connect, verify and lookUp wait for NATS in goroutines of
+// their own; each sends one answer.
+type loop struct {
+	b        *Bridge
+	schedule *schedule.Scheduler
+	keys     orderingKeys
+	sender   *sender
+	replay   *replay // the one that runs, or nil
+	watch    watch
+	episode  *heldEpisode // nil while no subject has been held for long
+
+	phase       phase
+	stopping    bool // the phase is ending, and no session follows
+	session     Session
+	begun       bool            // the last session was published through, or none has been tried
+	connectWait backoff.BackOff // grows until a session has begun
+
+	// ask bounds the goroutines that wait for NATS; questions is how many of those that
+	// ask through the session have not answered.
+	ask       context.Context
+	asking    sync.WaitGroup
+	questions int
+	sessions  chan Session
+	findings  chan finding
+
+	cursor  uint64 // the next sequence to read from the journal
+	crowded bool   // so many events wait that those behind them are not looked at
+
+	stop  <-chan struct{}
+	tick  *time.Ticker
+	timer *time.Timer // the scheduler's deadline
+}
+
+func newLoop(b *Bridge) *loop {
+	return &loop{
+		b: b,
+		schedule: schedule.New(schedule.Options{
+			Window: b.o.MaxInFlight, WindowBytes: maxFlightBytes, MaxTasks: maxTasks, MaxKeys: maxKeys, RecordBytes: maxReadBytes,
+			MaxAttempts: b.o.MaxAttempts, Backoff: func() schedule.Backoff { return b.o.Backoff.newBackOff() },
+		}),
+		keys:        newOrderingKeys(),
+		sender:      newSender(b),
+		watch:       newWatch(),
+		begun:       true,
+		connectWait: b.o.Backoff.newBackOff(),
+		sessions:    make(chan Session),
+		findings:    make(chan finding, 1),
+	}
+}
+
+// run is the loop. Its order at the end: nothing new is sent, what is in flight comes
+// back and is marked, the session is closed, the goroutines end.
+func (l *loop) run(ctx context.Context) error {
+	ask, stopAsking := context.WithCancel(ctx)
+	l.ask, l.stop = ask, ctx.Done()
+	var sending sync.WaitGroup
+	sending.Go(l.sender.run)
+	defer func() {
+		stopAsking()
+		l.asking.Wait()
+		l.sender.close()
+		sending.Wait()
+		if l.session != nil {
+			l.session.Close()
+		}
+	}()
+	l.tick = time.NewTicker(time.Second)
+	defer l.tick.Stop()
+	l.timer = time.NewTimer(forever)
+	defer l.timer.Stop()
+
+	l.connect()
+	for {
+		switch l.phase {
+		case publishing, confirming:
+			if err := l.publish(); err != nil {
+				return err
+			}
+		case ending:
+			if l.stopping && l.schedule.InFlight() == 0 {
+				return nil
+			}
+			if l.schedule.InFlight() == 0 && l.questions == 0 {
+				l.session.Close()
+				l.session = nil
+				l.connect()
+			}
+		}
+		l.timer.Reset(l.untilDeadline())
+		if err := l.handle(); err != nil {
+			return err
+		}
+	}
+}
+
+// handle waits for one thing that happens, and does what it asks for.
+func (l *loop) handle() error {
+	select {
+	case s := <-l.sessions:
+		l.verify(s)
+	case f := <-l.findings:
+		return l.verified(f)
+	case answer := <-l.watch.lookups:
+		return l.lookedUp(answer)
+	case <-l.sessionDone():
+		l.lose(connectionLost)
+	case first := <-l.sender.results:
+		return l.complete(l.sender.gather(first))
+	case c := <-l.b.commands:
+		return c.obey(l)
+	case <-l.b.wake:
+	case <-l.timer.C:
+	case <-l.tick.C:
+		l.showHeld()
+	case <-l.b.journal.Failed():
+		return l.b.journal.Err()
+	case <-l.stop:
+		l.stop, l.stopping = nil, true
+		l.enter(ending)
+	}
+	return nil
+}
+
+// forever is longer than the time until something happens.
+const forever = time.Hour
+
+// untilDeadline is how long there is nothing to do unless something happens.
+func (l *loop) untilDeadline() time.Duration {
+	if l.phase != publishing {
+		return forever
+	}
+	if due := l.schedule.Deadline(); !due.IsZero() {
+		return max(time.Until(due), 0)
+	}
+	return forever
+}
+
+// enter changes the phase.
+func (l *loop) enter(p phase) {
+	l.phase = p
+	l.show()
+}
+
+func (l *loop) connect() {
+	l.enter(connecting)
+	l.asking.Go(func() { l.b.connect(l.ask, l.connectWait, l.begun, l.sessions) })
+}
+
+func (l *loop) verify(s Session) {
+	l.session, l.begun = s, false
+	l.enter(verifying)
+	l.questions++
+	l.asking.Go(func() { l.findings <- l.b.verify(l.ask, s) })
+}
+
+func (l *loop) lookUp(streamSeq uint64) {
+	s := l.session
+	l.questions++
+	l.asking.Go(func() { l.watch.lookups <- l.b.lookUp(l.ask, s, streamSeq) })
+}
+
+// verified repairs what a new session has found, and begins to publish.
+func (l *loop) verified(f finding) error {
+	l.questions--
+	if l.phase != verifying { // the session has ended meanwhile
+		return nil
+	}
+	if !f.answered {
+		l.lose(connectionLost)
+		return nil
+	}
+	if err := l.heal(f); err != nil {
+		return err
+	}
+	last, _, err := l.b.journal.LastPosition()
+	if err != nil {
+		return err
+	}
+	l.watch.begin(last.StreamSeq, f.blind)
+	l.schedule.Resume(time.Now()) // whatever was wrong may be well again
+	l.begun = true
+	l.connectWait.Reset()
+	l.b.linkUp()
+	l.enter(publishing)
+	return nil
+}
+
+// sessionDone is the end of the session, or nil when there is none to end.
+func (l *loop) sessionDone() <-chan struct{} {
+	if l.session == nil || l.phase == ending {
+		return nil
+	}
+	return l.session.Done()
+}
+
+// lose ends the use of the session, for a reason that the log tells.
+func (l *loop) lose(reason string) {
+	if l.phase != ending {
+		l.enter(ending)
+		l.b.linkLost(reason)
+	}
+}
+
+const connectionLost = "connection to NATS lost"
+
+// publish reads what there is room for, and sends what may go.
+func (l *loop) publish() error {
+	if err := l.readPending(); err != nil {
+		return err
+	}
+	if err := l.readReplay(); err != nil {
+		return err
+	}
+	now := time.Now()
+	if l.schedule.Wants(now) {
+		if streamSeq := l.watch.before(now); streamSeq != 0 {
+			l.lookUp(streamSeq)
+		}
+	}
+	switch {
+	case !l.watch.pausing:
+		l.phase = publishing
+		l.sender.send(l.schedule.Start(now), l.session, l.watch.floor())
+	default:
+		l.phase = confirming
+	}
+	if streamSeq := l.watch.beside(now); streamSeq != 0 {
+		l.lookUp(streamSeq)
+	}
+	return nil
+}
+
+// reset forgets every task; all of them are read again from the journal. Nothing may
+// be in flight.
+func (l *loop) reset() error {
+	replayed := l.schedule.Reset()
+	l.cursor = 0
+	return l.resumeReplay(replayed)
+}
+
+// A command is what a method of Bridge asks of the loop.
+type command interface{ obey(*loop) error }
+
+// requeued says that dead letters are pending again, from a sequence on.
+type requeued struct{ from uint64 }
+
+func (c requeued) obey(l *loop) error {
+	l.cursor = min(l.cursor, c.from)
+	return nil
+}
+
+// command hands c to the loop. It returns false when the loop is not running, or ctx
+// has ended first.
+func (b *Bridge) command(ctx context.Context, c command) bool {
+	if !b.running.Load() {
+		return false
+	}
+	select {
+	case b.commands <- c:
+		return true
+	case <-b.ended:
+	case <-ctx.Done():
+	}
+	return false
+}
