@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,13 +31,58 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 	if err := b.space.admit(len(d.Body)); err != nil {
 		return 0, err
 	}
+	e, record := d.record(time.Now().UTC())
+	result, err := b.append(ctx, record)
+	if err != nil {
+		return 0, err
+	}
+	return b.conclude(ctx, e, record, result)
+}
+
+// AcceptAll is Accept of several deliveries, in their order. Its outcomes are those of
+// the deliveries before the first that was not taken, and the error is that one's;
+// nothing behind it is taken, so that the caller can give it and all behind it again.
+func (b *Bridge) AcceptAll(ctx context.Context, deliveries []Delivery) ([]Outcome, error) {
+	if err := b.Ready(); err != nil {
+		return nil, err
+	}
+	events := make([]*Event, 0, len(deliveries))
+	records := make([]journal.Record, 0, len(deliveries))
+	var refused error
+	now := time.Now().UTC()
+	for _, d := range deliveries {
+		if refused = b.space.admit(len(d.Body)); refused != nil {
+			break
+		}
+		e, record := d.record(now)
+		events, records = append(events, e), append(records, record)
+	}
+	results, failed := b.journal.AppendAll(ctx, records)
+	if errors.Is(failed, journal.ErrClosed) {
+		failed = ErrStopping
+	}
+	outcomes := make([]Outcome, 0, len(results))
+	for i, result := range results {
+		outcome, err := b.conclude(ctx, events[i], records[i], result)
+		if err != nil {
+			return outcomes, err
+		}
+		outcomes = append(outcomes, outcome)
+	}
+	return outcomes, cmp.Or(failed, refused)
+}
+
+// record is what the journal gets of a delivery.
+func (d *Delivery) record(now time.Time) (*Event, journal.Record) {
 	e := &Event{
 		Source:      d.Source,
 		ID:          d.ID,
 		Type:        d.Type,
+		Kind:        d.Kind,
 		Entities:    d.Entities,
-		Accepted:    time.Now().UTC(),
+		Accepted:    now,
 		Traceparent: d.Traceparent,
+		Pulled:      d.Pulled,
 		Size:        len(d.Body),
 	}
 	record := journal.Record{Header: appendHeader(make([]byte, 0, 192), e), Body: d.Body}
@@ -46,18 +92,20 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 	if d.Unusable != "" {
 		record.Dead = &journal.Death{At: e.Accepted, Reason: d.Unusable}
 	}
-	result, err := b.append(ctx, record)
-	if err != nil {
-		return 0, err
-	}
-	if result.Status == journal.Conflict {
+	return e, record
+}
+
+// conclude says what became of a record that the journal has answered for.
+func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, result journal.Result) (Outcome, error) {
+	if result.Status == journal.Conflict && !b.pulled(e, result.Seq) {
 		// The same id with other bytes. One of the two is not what the sender
 		// meant, and nobody here can say which: keep it, but aside. Its own
 		// key makes a repeat of this one a repeat.
-		record.Key = journal.ConflictKey(record.Key, d.Body)
+		record.Key = journal.ConflictKey(record.Key, record.Body)
 		if record.Dead == nil {
 			record.Dead = &journal.Death{At: e.Accepted, Reason: fmt.Sprintf("delivery id %q was used before for other bytes (record %d)", e.ID, result.Seq)}
 		}
+		var err error
 		if result, err = b.append(ctx, record); err != nil {
 			return 0, err
 		}
@@ -77,6 +125,21 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 	ofType(counters.accepted, e.Type).Inc()
 	b.nudge()
 	return Accepted, b.awaitStream(ctx, result.Seq)
+}
+
+// pulled says whether e or the record that has its id came from a polling endpoint,
+// which writes an event in other bytes than the webhook: then other bytes are no
+// other event.
+func (b *Bridge) pulled(e *Event, seq uint64) bool {
+	if e.Pulled {
+		return true
+	}
+	entry, err := b.journal.Find(seq)
+	if err != nil {
+		return false // with the record gone nothing tells; the event is kept aside
+	}
+	first, err := parseHeader(entry.Header)
+	return err == nil && first.Pulled
 }
 
 // nudge tells Run that there may be something to do.

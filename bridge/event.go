@@ -21,8 +21,13 @@ type Delivery struct {
 	// Type is the event type. It becomes part of a subject, so it must have
 	// passed the webhook's check; empty only when Unusable is set.
 	Type string
+	// Kind is the kind of thing that Entities name; empty for the first word of Type.
+	Kind string
 	// Entities are the ids of the things the event is about, for order.
 	Entities []string
+	// Pulled says that the body was fetched from a polling endpoint, whose bytes
+	// differ from those of a webhook: the id alone tells whether it is a repeat.
+	Pulled bool
 	// Body is the request body, byte for byte. Accept does not keep it.
 	Body []byte
 	// Unusable, when not empty, says why this body cannot be published. It is
@@ -78,13 +83,17 @@ var (
 type Event struct {
 	// Seq is its place in the journal. It never repeats, and it is the order
 	// of acceptance.
-	Seq         uint64
-	Source      string
-	ID          string
-	Type        string
+	Seq    uint64
+	Source string
+	ID     string
+	Type   string
+	// Kind is as in Delivery.
+	Kind        string
 	Entities    []string
 	Accepted    time.Time
 	Traceparent string
+	// Pulled is as in Delivery.
+	Pulled bool
 	// Replay is the number of the replay that sends this event again on purpose
 	// (journal.NextReplay), unique in this journal; 0 for none.
 	Replay int
@@ -102,4 +111,18 @@ func (e *Event) MessageID() string {
 		id += ":r" + strconv.Itoa(e.Replay)
 	}
 	return id
+}
+
+// WellFormedID reports whether a sender's delivery id can be one: 1 to 256 characters
+// of printable ASCII without blanks, as headers carry them.
+func WellFormedID(id string) bool {
+	if len(id) == 0 || len(id) > 256 {
+		return false
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -23,6 +24,8 @@ const (
 	fieldTraceparent = 6
 	fieldReplay      = 7
 	fieldSize        = 8 // of the body, in bytes
+	fieldKind        = 9 // only where it is not the type's first word
+	fieldPulled      = 10
 )
 
 var errHeader = errors.New("event header is damaged")
@@ -41,7 +44,14 @@ func appendHeader(b []byte, e *Event) []byte {
 	b = protowire.AppendVarint(b, uint64(e.Accepted.UnixNano()))
 	b = appendText(b, fieldTraceparent, e.Traceparent)
 	b = appendNumber(b, fieldReplay, e.Replay)
-	return appendNumber(b, fieldSize, e.Size)
+	b = appendNumber(b, fieldSize, e.Size)
+	if word, _, _ := strings.Cut(e.Type, "."); e.Kind != word {
+		b = appendText(b, fieldKind, e.Kind)
+	}
+	if e.Pulled {
+		b = appendNumber(b, fieldPulled, 1)
+	}
+	return b
 }
 
 func appendNumber(b []byte, field protowire.Number, n int) []byte {
@@ -106,10 +116,17 @@ func parseHeader(b []byte) (*Event, error) {
 			e.Replay = int(number)
 		case fieldSize:
 			e.Size = int(number)
+		case fieldKind:
+			e.Kind = string(text)
+		case fieldPulled:
+			e.Pulled = number != 0
 		}
 	}
 	if e.Source == "" || e.ID == "" || e.Accepted.IsZero() {
 		return nil, errHeader
+	}
+	if e.Kind == "" {
+		e.Kind, _, _ = strings.Cut(e.Type, ".")
 	}
 	return e, nil
 }

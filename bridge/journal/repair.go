@@ -187,6 +187,9 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 			}
 		}
 	}
+	if err := j.copyPullPositions(batch, old); err != nil {
+		return err
+	}
 	if err := metaNext.set(batch, max(next, last+1)); err != nil {
 		return err
 	}

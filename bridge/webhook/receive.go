@@ -147,7 +147,7 @@ func delivery(source string, v Verdict, h http.Header, body []byte) bridge.Deliv
 		d.Unusable = err.Error()
 		return d
 	}
-	d.Type, d.Entities = envelope.Type, envelope.Entities
+	d.Type, d.Kind, d.Entities = envelope.Type, envelope.OrderKind(), envelope.Entities
 	return d
 }
 

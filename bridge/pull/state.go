@@ -1,0 +1,162 @@
+package pull
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// Status is how the pulling of one source goes.
+type Status struct {
+	Source string `json:"source"`
+	// State is "pulling", "caught_up", "failing" (passes by itself), "held" (an operator
+	// has to act) or "refused" (the journal takes nothing).
+	State string    `json:"state"`
+	Since time.Time `json:"since"`
+	// Code and Text say why, in the states failing, held and refused.
+	Code Code   `json:"code,omitempty"`
+	Text string `json:"text,omitempty"`
+	// LastItem is when the newest item that is on disk was sent.
+	LastItem   *time.Time `json:"last_item,omitempty"`
+	Accepted   int        `json:"accepted"`
+	Duplicates int        `json:"duplicates"`
+	// Quarantined items are dead letters.
+	Quarantined int `json:"quarantined"`
+}
+
+const (
+	statePulling  = "pulling"
+	stateCaughtUp = "caught_up"
+	stateFailing  = "failing"
+	stateHeld     = "held"
+	stateRefused  = "refused"
+)
+
+// CodeJournal: the journal takes nothing at the moment.
+const CodeJournal Code = "journal_refuses"
+
+// state is Status, and what the log knows of it.
+type state struct {
+	mu     sync.Mutex
+	status Status
+	fetch  Failure // the fetch's last failure; no Code: it works
+	full   bool    // the journal refuses
+}
+
+func (s *state) begin(source string, now time.Time) {
+	s.status = Status{Source: source, State: statePulling, Since: now}
+}
+
+// failed notes a failed fetch. The log gets the first, and the first of another kind.
+func (s *state) failed(f *Failure, now time.Time, log *zap.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.fetch.Code == f.Code
+	s.fetch = *f
+	if again {
+		s.status.Text = f.Error()
+		return
+	}
+	state := stateFailing
+	if f.Held() {
+		state = stateHeld
+	}
+	s.become(state, f.Code, f.Error(), now)
+	log.Warn("pulling has stopped; it is tried again by itself", zap.String("code", string(f.Code)), zap.Error(f))
+}
+
+// worked notes a fetch that brought a page.
+func (s *state) worked(now time.Time, log *zap.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fetch.Code != "" {
+		log.Info("pulling goes on", zap.Duration("after", now.Sub(s.status.Since).Round(time.Millisecond)))
+		s.fetch = Failure{}
+	}
+	if s.status.State != stateRefused {
+		s.become(statePulling, "", "", now)
+	}
+}
+
+func (s *state) caughtUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.State == statePulling {
+		s.become(stateCaughtUp, "", "", time.Now())
+	}
+}
+
+// refused notes that the journal took nothing.
+func (s *state) refused(err error, now time.Time, log *zap.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.full {
+		log.Warn("pulling waits: the journal takes no events; the endpoint keeps the rest", zap.Error(err))
+	}
+	s.full = true
+	s.become(stateRefused, CodeJournal, err.Error(), now)
+}
+
+// taken notes that the journal took all it was given.
+func (s *state) taken(log *zap.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		s.full = false
+		log.Info("pulling goes on: the journal takes events again")
+		s.become(statePulling, "", "", time.Now())
+	}
+}
+
+// become is a change of state; Since is that of the first of equal ones.
+func (s *state) become(state string, code Code, text string, now time.Time) {
+	if s.status.State != state || s.status.Code != code {
+		s.status.Since = now
+	}
+	s.status.State, s.status.Code, s.status.Text = state, code, text
+}
+
+func (s *state) counted(o bridge.Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch o {
+	case bridge.Accepted:
+		s.status.Accepted++
+	case bridge.Duplicate:
+		s.status.Duplicates++
+	case bridge.Quarantined:
+		s.status.Quarantined++
+	}
+}
+
+// reached notes the newest item on disk.
+func (s *state) reached(newest time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last := s.status.LastItem; !newest.IsZero() && (last == nil || newest.After(*last)) {
+		s.status.LastItem = &newest
+	}
+}
+
+// Status returns a copy, and never waits for the endpoint or the disk.
+func (p *Puller) Status() Status {
+	p.state.mu.Lock()
+	defer p.state.mu.Unlock()
+	return p.state.status
+}
+
+// lag is how far the newest item on disk is behind; 0 when the endpoint had no more.
+func (p *Puller) lag(now time.Time) time.Duration {
+	s := p.Status()
+	if s.State == stateCaughtUp {
+		return 0
+	}
+	since := s.Since
+	if s.LastItem != nil {
+		since = *s.LastItem
+	}
+	return max(now.Sub(since), 0)
+}
