@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -27,16 +28,39 @@ func need(t *testing.T, what string, have bool) {
 	t.Skipf("SKIPPED: %s is needed for this test", what)
 }
 
-// tmpfs mounts a small disk on dir.
-func tmpfs(t *testing.T, dir, size string) {
+// tmpfs mounts a small disk on dir; options are like "size=64m".
+func tmpfs(t *testing.T, dir, options string) {
 	t.Helper()
 	need(t, "root, to mount a small disk", os.Getuid() == 0)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
 		need(t, "the right to mount", false)
 	}
+	unmountLater(t, dir)
+}
+
+// ext4 mounts a small disk with that file system on dir.
+func ext4(t *testing.T, dir string, size int64) {
+	t.Helper()
+	mkfs, err := exec.LookPath("mkfs.ext4")
+	need(t, "mkfs.ext4, to make a small disk", err == nil)
+	need(t, "root, to mount a small disk", os.Getuid() == 0)
+	image := filepath.Join(t.TempDir(), "image")
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(image, nil, 0o600), os.Truncate(image, size)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(mkfs, "-q", "-F", image).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v %s", err, out)
+	}
+	if err := exec.Command("mount", "-o", "loop", image, dir).Run(); err != nil {
+		need(t, "the right to mount an image", false)
+	}
+	unmountLater(t, dir)
+}
+
+func unmountLater(t *testing.T, dir string) {
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
 			t.Error(err)
@@ -50,7 +74,7 @@ func TestOracleFullDisk(t *testing.T) {
 	n := newNATSProcess(t, "")
 	b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
 	disk := filepath.Join(b.dir, "journal")
-	tmpfs(t, disk, "64m")
+	tmpfs(t, disk, "size=64m")
 	b.start()
 	o := newOracle(t, b.url)
 	o.padding = 60_000

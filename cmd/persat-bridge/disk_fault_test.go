@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// fillDisk writes a file that takes all the room there is on a disk, to the last byte.
+func fillDisk(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if n, err := f.Write(bytes.Repeat([]byte{1}, size)); err != nil && n == 0 {
+			size /= 2
+		}
+	}
+}
+
+// ended says whether a process has ended, and leaves its end to wait.
+func (p *process) ended() bool {
+	select {
+	case err := <-p.exited:
+		p.exited <- err
+		return true
+	default:
+		return false
+	}
+}
+
+// unready says that the bridge answers, and that it takes no events.
+func (b *bridgeProcess) unready() bool {
+	response, err := http.Get(b.admin + "/readyz")
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusServiceUnavailable
+}
+
+// TestDiskFullToTheLastByte lets something else fill the journal's disk. The bridge
+// answers 503, ends when it is told to, and does not wait for room in a start that nobody
+// hears of: it answers 503 there, too, or ends with words. Before, a stop took 11 minutes.
+func TestDiskFullToTheLastByte(t *testing.T) {
+	for name, mount := range map[string]func(t *testing.T, dir string){
+		"tmpfs": func(t *testing.T, dir string) { tmpfs(t, dir, "size=200m") },
+		"ext4":  func(t *testing.T, dir string) { ext4(t, dir, 200<<20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNATSProcess(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
+			disk := filepath.Join(b.dir, "disk")
+			mount(t, disk)
+			b.env = append(b.env, "PERSAT_BRIDGE_JOURNAL_DIR="+filepath.Join(disk, "journal"))
+			b.start()
+			o := newOracle(t, b.url)
+			o.padding = 20_000
+			o.patience = time.Second
+			post := func() {
+				ctx, stop := context.WithTimeout(t.Context(), time.Second)
+				defer stop()
+				o.post(ctx, 100)
+			}
+			post()
+			other := filepath.Join(disk, "other")
+			fillDisk(t, other)
+			eventually(t, "unready, for want of room", b.unready)
+			post()
+			if o.refusals(http.StatusServiceUnavailable) == 0 {
+				t.Error("no 503 on a full disk")
+			}
+			b.stop() // which waits a minute at most; nothing is lost whatever the code
+
+			b.launch()
+			eventually(t, "an end, or an answer", func() bool { return b.ended() || b.unready() })
+			if !b.ended() {
+				b.stop()
+			} else if code := b.wait(); code != exitFailed || !strings.Contains(b.said(), "make room on the disk") {
+				t.Errorf("start on a full disk: exit code %d, want 1 and that room is to be made", code)
+			}
+			if err := os.Remove(other); err != nil {
+				t.Fatal(err)
+			}
+			n.start()
+			b.start()
+			b.drained()
+			o.judge(readStream(t, n.url))
+		})
+	}
+}
+
+// TestNextLogCannotBeMade takes away what the journal needs for its next log. Before, the
+// process died of "sync: unlock of unlocked mutex" with exit code 2, which is that of a bad
+// configuration.
+func TestNextLogCannotBeMade(t *testing.T) {
+	for name, test := range map[string]struct {
+		// take takes it away from a bridge with its journal on disk, and give back gives.
+		take func(t *testing.T, b *bridgeProcess, disk string) (giveBack func())
+		says string
+	}{
+		"inodes": {func(t *testing.T, _ *bridgeProcess, disk string) func() {
+			var files []string
+			for {
+				file := filepath.Join(disk, fmt.Sprintf("file%d", len(files)))
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					break
+				}
+				files = append(files, file)
+			}
+			return func() {
+				for _, file := range files {
+					if err := os.Remove(file); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}, "inodes are missing"},
+		"descriptors": {func(t *testing.T, b *bridgeProcess, _ string) func() {
+			// As if idle connections had taken all that there are.
+			limit := syscall.Rlimit{Cur: 5, Max: 5}
+			if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(b.cmd.Process.Pid), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
+				t.Fatal(errno)
+			}
+			return func() {} // the next process has its own
+		}, "LimitNOFILE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNATSProcess(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.url)
+			disk := filepath.Join(b.dir, "disk")
+			tmpfs(t, disk, "size=600m,nr_inodes=60")
+			b.env = append(b.env, "PERSAT_BRIDGE_JOURNAL_DIR="+filepath.Join(disk, "journal"))
+			b.start()
+			o := newOracle(t, b.url)
+			o.padding = 700_000
+			o.patience = time.Second
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var sending sync.WaitGroup
+			sending.Go(func() { o.post(ctx, 100) })
+			eventually(t, "an accepted event", func() bool { return b.metric("persat_bridge_accepted_total") > 0 })
+			giveBack := test.take(t, b, disk)
+			if code := b.wait(); code != exitFailed {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			stop()
+			sending.Wait()
+			said := b.said()
+			if !strings.Contains(said, "journal failed") || !strings.Contains(said, test.says) || strings.Contains(said, "goroutine ") {
+				t.Errorf("the log does not say that the journal failed, and %q, or has a trace of a crash:\n%s", test.says, tailOf(said, 4000))
+			}
+			giveBack()
+			n.start()
+			b.start()
+			b.drained()
+			o.judge(readStream(t, n.url))
+		})
+	}
+}
+
+// TestJournalTakenAway removes or moves the journal's directory while NATS is away, so
+// that the events are there alone. Before, the bridge answered 202 for ever and all of it
+// was lost at the stop.
+func TestJournalTakenAway(t *testing.T) {
+	for name, test := range map[string]struct {
+		take func(t *testing.T, dir string)
+		kept bool // what was accepted before can be put back
+	}{
+		"removed": {func(t *testing.T, dir string) {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"replaced": {func(t *testing.T, dir string) {
+			if err := os.Rename(dir, dir+".old"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNATSProcess(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.url)
+			dir := filepath.Join(b.dir, "journal")
+			b.start()
+			post := func(i int) (int, error) {
+				s := signed(t, testSecret, fmt.Sprintf("msg_%d", i), time.Now(), `{"eventType":"workorder.created","payload":{"_id":"1"}}`)
+				request, err := http.NewRequest(http.MethodPost, b.url, bytes.NewReader(s.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				request.Header = http.Header{"Svix-Id": {s.id}, "Svix-Timestamp": {s.timestamp}, "Svix-Signature": {s.signature}}
+				response, err := http.DefaultClient.Do(request)
+				if err != nil {
+					return 0, err
+				}
+				return response.StatusCode, response.Body.Close()
+			}
+			for i := range 10 {
+				if code, err := post(i); code != http.StatusAccepted {
+					t.Fatalf("before: got %d %v, want 202", code, err)
+				}
+			}
+			test.take(t, dir)
+			for i := 0; !b.ended(); i++ { // repeats are in it, too
+				if code, err := post(i); err == nil && code != http.StatusServiceUnavailable {
+					t.Fatalf("post %d after the journal was taken away: got %d, want 503", i, code)
+				}
+			}
+			if code := b.wait(); code != exitFailed || !strings.Contains(b.said(), "put back what was there") {
+				t.Errorf("exit code %d, want 1 and what to do", code)
+			}
+			if !test.kept {
+				return
+			}
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(dir+".old", dir); err != nil {
+				t.Fatal(err)
+			}
+			n.start()
+			b.start()
+			b.drained()
+			if got := len(readStream(t, n.url)); got != 10 {
+				t.Errorf("got %d messages in the stream, want the 10 that were accepted", got)
+			}
+		})
+	}
+}
