@@ -117,3 +117,28 @@ func (j *Journal) ownsPosition(streamSeq, seq uint64) (bool, error) {
 	}
 	return err == nil && bytes.Equal(owner, binary.BigEndian.AppendUint64(nil, seq)), err
 }
+
+// HasWholeStream says whether the journal can fill an empty stream with all that was ever
+// in the one it knows: each stream sequence from 1 on is that of a record with a body. A
+// gap may be somebody else's message, a replay's, or a record that retention took.
+func (j *Journal) HasWholeStream() (bool, error) {
+	next := uint64(1)
+	for p, err := range j.positionsFrom(0) {
+		if Damaged(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		has, err := j.HasBody(p.Seq)
+		if err != nil || !has || p.StreamSeq != next {
+			return false, err
+		}
+		next++
+	}
+	if next > 1 {
+		return true, nil
+	}
+	trimmed, err := metaTrimmed.number(j)
+	return trimmed == 0, err
+}
