@@ -21,6 +21,9 @@ import (
 type Options struct {
 	Journal   *journal.Journal
 	Publisher Publisher
+	// Creation decides whether a missing stream is created; give the Publisher the same.
+	// Default one without an embedded server.
+	Creation *Creation
 	// Sources and Types are the names that may stand in a metric's label; an
 	// event type that is not among Types is counted as "other".
 	Sources []string
@@ -58,6 +61,9 @@ type Options struct {
 func (o *Options) validate() error {
 	if o.Journal == nil || o.Publisher == nil {
 		return errors.New("bridge: a journal and a publisher are needed")
+	}
+	if o.Creation == nil {
+		o.Creation = NewCreation(o.Journal, "", false)
 	}
 	if o.MaxInFlight <= 0 {
 		o.MaxInFlight = 256

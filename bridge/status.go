@@ -26,6 +26,9 @@ type Status struct {
 	// Gone counts events that the stream has lost and the journal no longer keeps. It
 	// is 0 again when the last such loss is a week past.
 	Gone int64 `json:"gone"`
+	// StreamMissing says that NATS does not find the stream, and that the bridge does not
+	// create it without an operator's word (RecreateStream).
+	StreamMissing bool `json:"stream_missing"`
 	// Notices are what an operator should know and may have to act on.
 	Notices []string `json:"notices"`
 	// Replay is the replay that runs, or ran last.
@@ -64,6 +67,9 @@ func (b *Bridge) Status(context.Context) Status {
 		Replay:       b.ReplayNow(),
 		JournalBytes: b.space.bytes(),
 		JournalLimit: b.o.MaxBytes,
+	}
+	if held := b.o.Creation.held(); held != "" {
+		s.StreamMissing, s.Notices = true, append(s.Notices, held)
 	}
 	s.Gone = b.gone.Load()
 	switch err := b.Ready(); {

@@ -36,6 +36,7 @@ type EmbeddedOptions struct {
 type Embedded struct {
 	server *server.Server
 	lock   *flock.Flock
+	isNew  bool
 }
 
 // readyTimeout is how long the server may take to start; a large store is read
@@ -68,13 +69,17 @@ func StartEmbedded(ctx context.Context, o EmbeddedOptions) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: %w", err)
 	}
+	streams, err := filepath.Glob(filepath.Join(o.StoreDir, server.JetStreamStoreDir, "*", "streams", "*"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), lock.Unlock())
+	}
 	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), lock.Unlock())
 	}
 	logger := &serverLogger{log: o.Log.Named("nats")}
 	s.SetLoggerV2(logger, false, false, false)
-	e := &Embedded{server: s, lock: lock}
+	e := &Embedded{server: s, lock: lock, isNew: len(streams) == 0}
 	s.Start()
 	if err := e.ready(ctx); err != nil {
 		if first := logger.fatal(); first != "" {
@@ -157,6 +162,10 @@ func (e *Embedded) URL() string {
 	}
 	return "nats://" + e.server.Addr().String()
 }
+
+// IsNew says that the store had no stream when the server started, not even one that it
+// could not read.
+func (e *Embedded) IsNew() bool { return e.isNew }
 
 // Close stops the server, and returns when its files are closed.
 func (e *Embedded) Close() error {

@@ -65,6 +65,8 @@ type StreamOptions struct {
 type Options struct {
 	Connect ConnectOptions
 	Stream  StreamOptions
+	// Creation decides whether a missing stream is created; nil allows it always.
+	Creation Creation
 	// Prefixes is the subject prefix of each source.
 	Prefixes map[string]string
 	// AckTimeout is how long an attempt waits for JetStream. Default 5 s.
@@ -88,8 +90,31 @@ func (o *Options) validate() error {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Creation == nil {
+		o.Creation = always{}
+	}
 	return nil
 }
+
+// Creation decides whether a stream that the server does not find is created. The
+// evidence is not the publisher's; bridge.Creation has it.
+type Creation interface {
+	// Allowed returns nil when the stream may be created now, and else why not, for an
+	// operator to read.
+	Allowed(ctx context.Context) error
+	// Found is told each time that the stream is seen.
+	Found()
+	// Unreadable is told when the server failed to create the stream, perhaps because of
+	// what it has on disk under that name, which it has then deleted.
+	Unreadable(err error)
+}
+
+// always allows every stream to be created.
+type always struct{}
+
+func (always) Allowed(context.Context) error { return nil }
+func (always) Found()                        {}
+func (always) Unreadable(error)              {}
 
 // JetStream opens sessions with a JetStream. It is safe for concurrent use.
 type JetStream struct {

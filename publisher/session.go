@@ -34,6 +34,8 @@ type session struct {
 	subjects []string             // of the stream; nil while they are not known
 	problem  error                // why the stream could not be looked at or made
 	created  time.Time            // of the stream, as first seen in this session
+	absent   bool                 // the stream was missing in this session, which ends when it is there
+	awaiting bool                 // somebody looks for it again
 }
 
 // Done implements bridge.Session.

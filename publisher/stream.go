@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
 )
 
 // streamTimeout bounds a look at the stream.
@@ -48,20 +51,26 @@ func (s *session) look(ctx context.Context) {
 	config, created, err := s.ensure(ctx)
 	s.mu.Lock()
 	s.problem = err
-	anew := false
+	other, await := false, false
 	if err == nil {
 		s.subjects = config.Subjects
-		anew = !s.created.IsZero() && !s.created.Equal(created)
+		other = s.absent || !s.created.IsZero() && !s.created.Equal(created)
 		s.created = created
 	} else {
 		s.subjects = nil
+		s.absent = s.absent || errors.Is(err, errAbsent)
+		await = !s.awaiting && !errors.Is(err, bridge.ErrNotPermitted)
+		s.awaiting = s.awaiting || await
 	}
 	s.mu.Unlock()
-	if anew {
-		// What the journal knows of the stream is about another one. A new
+	if other {
+		// It may not be the stream that the journal knows, or not have all of it. A new
 		// session begins with finding that out.
 		s.nc.Close()
 		return
+	}
+	if await {
+		s.explaining.Go(s.awaitStream)
 	}
 	switch {
 	case err == nil:
@@ -71,24 +80,52 @@ func (s *session) look(ctx context.Context) {
 	}
 }
 
+// awaitLook is how often a session looks again for a stream that it could not look at, or
+// that was missing: it may be back, or may be created now. No event need be waiting for it.
+const awaitLook = 5 * time.Second
+
+// awaitStream looks until the stream is there or the session ends.
+func (s *session) awaitStream() {
+	awaiting := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.awaiting = s.problem != nil
+		return s.awaiting
+	}
+	for awaiting() {
+		select {
+		case <-time.After(awaitLook):
+			s.lookAgain()
+		case <-s.done:
+			return
+		}
+	}
+}
+
+// errAbsent is in the error of a look that found no stream, and made none.
+var errAbsent = errors.New("it is not there")
+
+// absent is why a missing stream is missing still.
+type absent struct{ error }
+
+func (absent) Is(target error) bool { return target == errAbsent }
+func (a absent) Unwrap() error      { return a.error }
+
 // ensure returns the stream's configuration, and when it was created. It creates a
-// missing stream, adds missing subjects, and changes nothing else, for the rest is its
-// operator's.
+// missing stream where that is allowed, adds missing subjects, and changes nothing else,
+// for the rest is its operator's.
 func (s *session) ensure(ctx context.Context) (config jetstream.StreamConfig, created time.Time, err error) {
 	o := s.p.o.Stream
 	stream, err := s.js.Stream(ctx, o.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if !o.Manage {
-			return config, created, fmt.Errorf("does not exist, and nats.stream.manage is off: create it with subjects %s", strings.Join(s.p.o.subjects(), ", "))
+		if stream, err = s.create(ctx); err != nil {
+			return config, created, absent{err}
 		}
-		if stream, err = s.js.CreateStream(ctx, s.p.o.streamConfig()); err != nil {
-			return config, created, s.apiError("create it", "$JS.API.STREAM.CREATE."+o.Name, err)
-		}
-		s.p.o.Log.Info("stream created", zap.String("stream", o.Name), zap.Strings("subjects", s.p.o.subjects()))
 	}
 	if err != nil {
 		return config, created, s.apiError("look it up", "$JS.API.STREAM.INFO."+o.Name, err)
 	}
+	s.p.o.Creation.Found()
 	config, created = stream.CachedInfo().Config, stream.CachedInfo().Created
 	missing := missingSubjects(s.p.o.subjects(), config.Subjects)
 	if len(missing) == 0 || !o.Manage {
@@ -104,6 +141,26 @@ func (s *session) ensure(ctx context.Context) (config jetstream.StreamConfig, cr
 	}
 	s.p.o.Log.Info("stream widened", zap.String("stream", o.Name), zap.Strings("subjects", missing))
 	return wider, created, nil
+}
+
+// create creates the missing stream.
+func (s *session) create(ctx context.Context) (jetstream.Stream, error) {
+	o := s.p.o.Stream
+	if !o.Manage {
+		return nil, fmt.Errorf("does not exist, and nats.stream.manage is off: create it with subjects %s", strings.Join(s.p.o.subjects(), ", "))
+	}
+	if err := s.p.o.Creation.Allowed(ctx); err != nil {
+		return nil, err
+	}
+	stream, err := s.js.CreateStream(ctx, s.p.o.streamConfig())
+	if isCode(err, server.JSStreamCreateErrF) {
+		s.p.o.Creation.Unreadable(err)
+	}
+	if err != nil {
+		return nil, s.apiError("create it", "$JS.API.STREAM.CREATE."+o.Name, err)
+	}
+	s.p.o.Log.Info("stream created", zap.String("stream", o.Name), zap.Strings("subjects", s.p.o.subjects()))
+	return stream, nil
 }
 
 func missingSubjects(wanted, have []string) []string {

@@ -278,3 +278,38 @@ func TestRepeatIsTheSameEvent(t *testing.T) {
 		t.Errorf("the same as a replay: got %+v %v, want it stored", receipt, f)
 	}
 }
+
+// Nobody looked again for a stream that could not be looked at when the session began, until
+// an event came: a consumer had nothing to read from. The session ends when it is there: what
+// the journal knows may be about another one.
+func TestStreamIsLookedForWithoutEvents(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options func(*Options)
+		repair  func(*natstest.Server, jetstream.JetStream)
+	}{
+		"made by somebody else": {
+			options: unmanaged,
+			repair:  func(n *natstest.Server, js jetstream.JetStream) { makeStream(t, js, plain()) },
+		},
+		"its subjects were another stream's": {
+			options: func(*Options) {},
+			repair:  func(n *natstest.Server, js jetstream.JetStream) { deleteStream("OTHER")(t, n, js) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := natstest.Start(t, "")
+			js := n.JetStream()
+			o := optionsFor(n.URL)
+			if test.options(&o); o.Stream.Manage {
+				makeStream(t, js, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"persat.>"}})
+			}
+			s := connect(t, o)
+			test.repair(n, js)
+			ended(t, s)
+			if _, err := js.Stream(t.Context(), "PERSAT"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

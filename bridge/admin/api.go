@@ -335,6 +335,15 @@ func (s *Server) stream(c echo.Context) error {
 	return c.JSON(http.StatusOK, StreamAnswer{Stream: &info})
 }
 
+func (s *Server) recreateStream(c echo.Context) error {
+	err := s.bridge.RecreateStream(c.Request().Context())
+	s.logWrite(c, "stream may be recreated", zap.Error(err))
+	if err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
 // pastHour answers the history, of which after= leaves out what the caller has.
 func (s *Server) pastHour(c echo.Context) error {
 	var after time.Time

@@ -71,6 +71,16 @@ func (c *Client) Status(ctx context.Context) (s bridge.Status, err error) {
 	return s, c.call(ctx, http.MethodGet, "/api/status", nil, &s)
 }
 
+// Stream asks for the stream as it is now.
+func (c *Client) Stream(ctx context.Context) (a StreamAnswer, err error) {
+	return a, c.call(ctx, http.MethodGet, "/api/stream", nil, &a)
+}
+
+// RecreateStream permits the bridge to create the stream that NATS does not find.
+func (c *Client) RecreateStream(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/api/stream/recreate", nil, nil)
+}
+
 // Event asks for one record with its body.
 func (c *Client) Event(ctx context.Context, record uint64) (r bridge.Record, err error) {
 	return r, c.call(ctx, http.MethodGet, fmt.Sprintf("/api/events/%d", record), nil, &r)

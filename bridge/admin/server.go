@@ -28,6 +28,7 @@ type Bridge interface {
 	Ready() error
 	Status(ctx context.Context) bridge.Status
 	Stream(ctx context.Context) (bridge.StreamInfo, error)
+	RecreateStream(ctx context.Context) error
 	Events(ctx context.Context, f bridge.Filter, before uint64, limit int) ([]bridge.Record, uint64, error)
 	Event(record uint64) (bridge.Record, error)
 	DeadLetters(f bridge.Filter, after uint64, limit int) (int, []bridge.Record, error)
@@ -116,6 +117,7 @@ func (s *Server) routes() error {
 	}
 	api(http.MethodGet, "/status", func(c echo.Context) error { return c.JSON(http.StatusOK, s.bridge.Status(c.Request().Context())) })
 	api(http.MethodGet, "/stream", s.stream)
+	api(http.MethodPost, "/stream/recreate", s.recreateStream)
 	api(http.MethodGet, "/history", s.pastHour)
 	api(http.MethodGet, "/events", s.events)
 	api(http.MethodGet, "/events/:record", s.event)
@@ -185,7 +187,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
 		code = http.StatusNotFound
-	case errors.Is(err, bridge.ErrReplaying), errors.Is(err, bridge.ErrAmbiguous):
+	case errors.Is(err, bridge.ErrReplaying), errors.Is(err, bridge.ErrAmbiguous), errors.Is(err, bridge.ErrStreamPresent):
 		code = http.StatusConflict
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFailed):
 		code, text = http.StatusServiceUnavailable, "the bridge is stopping"

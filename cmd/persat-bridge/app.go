@@ -103,13 +103,17 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		}
 		a.onClose("embedded NATS", a.embedded.Close)
 	}
-	jetstream, err := publisher.New(publisherOptions(cfg, a.embedded, log))
+	creation := bridge.NewCreation(a.journal, cfg.NATS.Stream.Name, a.embedded != nil && a.embedded.IsNew())
+	out := publisherOptions(cfg, a.embedded, log)
+	out.Creation = creation
+	jetstream, err := publisher.New(out)
 	if err != nil {
 		return nil, err
 	}
 	a.bridge, err = bridge.New(bridge.Options{
 		Journal:       a.journal,
 		Publisher:     jetstream,
+		Creation:      creation,
 		Sources:       slices.Sorted(maps.Keys(cfg.Sources)),
 		Types:         persat.Types(),
 		MaxInFlight:   cfg.Publish.MaxInFlight,

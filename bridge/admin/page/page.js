@@ -231,11 +231,23 @@ function showStatus() {
   const notices = [...s.notices, ...(seen.stream?.stream?.differences || []).map((d) => `${w.differences}: ${d}`)];
   $('notices-panel').hidden = !notices.length;
   $('notices').replaceChildren(...notices.map((n) => el('li', '', n)));
+  $('stream-recreate').hidden = !s.stream_missing;
+  if (!s.stream_missing) $('stream-result').textContent = '';
   $('held-panel').hidden = !s.held.length;
   const reasons = [...Map.groupBy(s.held, (h) => h.reason)];
   $('held').replaceChildren(...reasons.map(([reason, types]) => el('li', '', ...types.map((h) => el('div', '', el('b', '', `${h.source} ${h.type}`), ` · ${w.held_line(number(h.waiting), h.waiting, clock(h.since))}`)), el('div', '', reason))));
   showReplay(s.replay);
 }
+
+$('stream-recreate').addEventListener('click', async () => {
+  if (!await ask(w.ask_recreate, w.yes_recreate, true)) return;
+  try {
+    await api('stream/recreate', 'POST');
+    $('stream-result').textContent = w.recreating;
+  } catch (e) {
+    $('stream-result').textContent = w.failed(e.message);
+  }
+});
 
 // History: charts and counts.
 

@@ -27,6 +27,7 @@ export const words = {
     of_limit: (used, limit) => `${used} of ${limit}`, no_limit: 'no limit', none: 'none', accepted_ever: (t) => `${t} since the journal began`, per_source: (name, t) => `${name}: ${t}`,
 
     notices: 'To know', held: 'Held', held_note: 'These types wait until something is repaired. They go by themselves afterwards.',
+    stream_recreate: 'Recreate the stream…', ask_recreate: 'Create the stream again? What NATS may still have of it on disk is deleted.', yes_recreate: 'Recreate', recreating: 'The stream is created in a few seconds.',
     held_line: (t, n, at) => `${t} ${s(n, 'event', 'events')} since ${at}`,
     dead: 'Dead letters', dead_note: 'Kept until you decide. Replay publishes under a new message id.', dead_total: (n, t, shown) => (n > shown ? `${t}, the first ${shown} shown` : t),
     replay_one: 'Replay', discard_one: 'Discard', never: 'it can never be published', replay_all: 'Replay all', discard_all: 'Discard all',
@@ -81,6 +82,7 @@ export const words = {
     of_limit: (used, limit) => `${used} de ${limit}`, no_limit: 'sin límite', none: 'ninguna', accepted_ever: (t) => `${t} desde que existe el diario`, per_source: (name, t) => `${name}: ${t}`,
 
     notices: 'Para saber', held: 'Retenidos', held_note: 'Estos tipos esperan hasta que se repare algo. Después salen solos.',
+    stream_recreate: 'Volver a crear el stream…', ask_recreate: '¿Volver a crear el stream? Lo que NATS todavía tenga de él en disco se borra.', yes_recreate: 'Volver a crear', recreating: 'El stream se crea en unos segundos.',
     held_line: (t, n, at) => `${t} ${s(n, 'evento', 'eventos')} desde las ${at}`,
     dead: 'Eventos muertos', dead_note: 'Se guardan hasta que alguien decida. Publicar los envía a NATS con un nuevo id de mensaje.', dead_total: (n, t, shown) => (n > shown ? `${t}, se muestran los primeros ${shown}` : t),
     replay_one: 'Publicar', discard_one: 'Descartar', never: 'no se puede publicar nunca', replay_all: 'Publicar todos', discard_all: 'Descartar todos',
