@@ -24,6 +24,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/bridge/webhook"
+	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 )
 
 func (p *program) captureCommand() *cobra.Command {
@@ -39,11 +40,12 @@ func (p *program) captureCommand() *cobra.Command {
 	secret := c.Flags().String("secret", "", "signing secret to verify with, whsec_… (default: $PERSAT_WEBHOOK_SECRET)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var keys webhook.Keys
-		if s := cmp.Or(*secret, p.getenv("PERSAT_WEBHOOK_SECRET")); s != "" {
-			var err error
-			if keys, err = webhook.ParseSecrets(strings.Split(s, ",")); err != nil {
-				return usageError{fmt.Errorf("--secret, or PERSAT_WEBHOOK_SECRET: %w", err)}
-			}
+		secrets, err := config.SplitSecrets(cmp.Or(*secret, p.getenv("PERSAT_WEBHOOK_SECRET")))
+		if err == nil {
+			keys, err = webhook.ParseSecrets(secrets)
+		}
+		if err != nil {
+			return usageError{fmt.Errorf("--secret, or PERSAT_WEBHOOK_SECRET: %w", err)}
 		}
 		return p.capture(c.Context(), *listen, keys)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/bridge/webhook"
+	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 )
 
 type sendOptions struct {
@@ -62,7 +63,13 @@ func (p *program) sendCommand() *cobra.Command {
 			origin, o.secret = "PERSAT_WEBHOOK_SECRET", p.getenv("PERSAT_WEBHOOK_SECRET")
 		}
 		// While one replaces another there are several, as for serve.
-		o.secret, _, _ = strings.Cut(o.secret, ",")
+		secrets, err := config.SplitSecrets(o.secret)
+		if err != nil {
+			return usageError{fmt.Errorf("%s: %w", origin, err)}
+		}
+		if o.secret = ""; len(secrets) > 0 {
+			o.secret = secrets[0]
+		}
 		if err := cmp.Or(o.validate(types), o.signs(origin)); err != nil {
 			return usageError{err}
 		}

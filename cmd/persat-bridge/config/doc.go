@@ -3,7 +3,8 @@
 // # The promise
 //
 // A Config that Load returns is whole: every value is set, in its range, and
-// fits the others; every file it names could be read. What is wrong is reported
+// fits the others; every file it names could be read, and a certificate fits its key.
+// What is wrong is reported
 // all at once, each Mistake with its key and with the line or the variable it
 // came from, and then there is no Config: nothing starts half configured. A
 // secret is in no message and in no print of a Config.
@@ -19,8 +20,9 @@
 //  2. the file
 //  3. NATS_URL, NATS_CREDS, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_NKEY,
 //     NATS_CA, NATS_CERT, NATS_KEY and NATS_CONTEXT, as the nats command reads
-//     them. A context names a whole connection, so it replaces all that the file
-//     says of one.
+//     them: NATS_USER without a password is a token. A context names a whole
+//     connection, so it replaces all that the file says of one. NATS_JWT, NATS_SEED
+//     and NATS_SOCKS_PROXY are not read, and a mistake where NATS is outside.
 //  4. PERSAT_BRIDGE_ and the key's path in upper case, with _ for "." and "-":
 //     PERSAT_BRIDGE_SOURCES_PERSAT_TOLERANCE. Lists are comma-separated, so a
 //     secret with a comma in it belongs into a file. A source has to exist to be
@@ -30,6 +32,13 @@
 // An empty variable counts as unset, everywhere; one that names a key is a Warning.
 // What a variable replaces is not looked at, so a ${MISSING} below it does no harm. Of a value and its _file
 // key the one from the later place wins; both from the same place is a mistake.
+//
+// # How a value is read
+//
+// A value of a variable, of a file that holds a secret and of the configuration is read
+// in one way: a byte order mark, the newline at its end and the blanks around it are
+// taken off; quotes around the whole, invisible characters and a path that begins with ~
+// are mistakes. The entries of a list are read like a value each.
 //
 // # The file
 //

@@ -141,7 +141,7 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value, path string) {
 		l.note(origin{line: n.Line}, path, "not one value, but a list or a section")
 		return
 	}
-	text, err := expand(n.Value, l.env)
+	text, err := expand(n.Value, l.env, l.unclean)
 	if unset, ok := errors.AsType[unsetError](err); ok {
 		if v.Type() == reflect.TypeFor[Secret]() && strings.HasPrefix(path, "sources.") {
 			err = fmt.Errorf("the variable %s is not set, so the secret is missing: set it, or choose auth: none in so many words", unset.variable)
@@ -149,6 +149,9 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value, path string) {
 		l.note(origin{line: n.Line}, path, err.Error())
 		l.mistakes[len(l.mistakes)-1].unset = true
 		return
+	}
+	if err == nil {
+		text, err = cleanKey(path, text)
 	}
 	if err == nil {
 		err = setText(v, text)

@@ -24,6 +24,24 @@ var natsVariables = map[string]string{
 	"nats.tls.key_file":  "NATS_KEY",
 }
 
+// refusedVariables are those of the nats command that the bridge does not read, and
+// what to do instead. To ignore one would be to connect as somebody else, or elsewhere.
+var refusedVariables = map[string]string{
+	"NATS_JWT":         "put the JWT and its seed into a .creds file, and name that in NATS_CREDS",
+	"NATS_SEED":        "put the seed into a file, and name that in NATS_NKEY, or with its JWT into a .creds file, and name that in NATS_CREDS",
+	"NATS_SOCKS_PROXY": "the bridge connects to its servers directly",
+}
+
+// refuseVariables notes which of the nats command's variables ask for what is not done.
+func (l *loader) refuseVariables(n *NATS) {
+	for _, name := range slices.Sorted(maps.Keys(refusedVariables)) {
+		if l.env[name] == "" || !n.outside() || slices.Contains(slices.Collect(maps.Values(natsVariables)), name) {
+			continue
+		}
+		l.mistakes = append(l.mistakes, Mistake{Variable: name, Text: "is not read: " + refusedVariables[name] + "; unset it"})
+	}
+}
+
 // natsContext names a context, which has no key: a file that depended on another
 // file in somebody's home would work there only.
 const natsContext = "NATS_CONTEXT"
@@ -58,6 +76,10 @@ func (l *loader) replaced(key string) bool {
 // that have no key, or no value.
 func (l *loader) readEnvironment() {
 	l.cfg.NATS.Context = l.env[natsContext]
+	if err := l.unclean[natsContext]; err != nil {
+		l.mistakes = append(l.mistakes, Mistake{Variable: natsContext, Text: err.Error()})
+		l.cfg.NATS.Context = ""
+	}
 	keys := map[string]string{} // by variable
 	eachKey(reflect.ValueOf(l.cfg).Elem(), "", func(key string, v reflect.Value) {
 		name := variable(key)
@@ -68,17 +90,26 @@ func (l *loader) readEnvironment() {
 			return
 		}
 		keys[name] = key
-		if text != "" {
-			l.origins[key] = at
-			l.setVariable(key, v, text)
+		if text == "" {
+			return
 		}
+		l.origins[key] = at
+		if err := l.unclean[at.variable]; err != nil {
+			l.mistake(key, "%v", err)
+			return
+		}
+		l.setVariable(key, v, text)
 	})
 	l.warnIgnored(slices.Sorted(maps.Keys(keys)))
 }
 
 func (l *loader) setVariable(key string, v reflect.Value, text string) {
 	if v.Kind() != reflect.Slice {
-		if err := setText(v, text); err != nil {
+		text, err := cleanKey(key, text)
+		if err == nil {
+			err = setText(v, text)
+		}
+		if err != nil {
 			l.mistake(key, "%v", err)
 		}
 		return
@@ -86,7 +117,11 @@ func (l *loader) setVariable(key string, v reflect.Value, text string) {
 	entries := strings.Split(text, ",")
 	list := reflect.MakeSlice(v.Type(), len(entries), len(entries))
 	for i, entry := range entries {
-		if err := setText(list.Index(i), strings.TrimSpace(entry)); err != nil {
+		entry, err := clean(entry)
+		if err == nil {
+			err = setText(list.Index(i), entry)
+		}
+		if err != nil {
 			l.mistake(key+"["+strconv.Itoa(i)+"]", "%v", err)
 		}
 	}

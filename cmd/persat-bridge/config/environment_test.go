@@ -22,22 +22,23 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "file", "x\n")
 	write(t, "secrets", oldSecret+"\n")
+	cert, private := newPair(t, "certificate", 365*24*time.Hour)
 
 	// What a value of the type alone would not do, and what else it then needs.
 	values := map[string]string{
 		"server.listen": ":9999", "admin.listen": "[::1]:9999", "nats.embedded.listen": "localhost:9999",
-		"server.tls.cert_file": "file", "server.tls.key_file": "file", "admin.token_file": "file",
+		"server.tls.cert_file": cert, "server.tls.key_file": private, "admin.token_file": "file",
 		"sources.persat.auth": "none", "sources.persat.secrets": oldSecret + "," + secret, "sources.persat.secrets_file": "secrets",
 		"nats.embedded.enabled": "false", "nats.url": "nats.example.com:4222", "nats.creds_file": "file", "nats.password_file": "file",
 		"nats.token_file": "file", "nats.nkey_file": "file",
-		"nats.tls.ca_file": "file", "nats.tls.cert_file": "file", "nats.tls.key_file": "file",
+		"nats.tls.ca_file": cert, "nats.tls.cert_file": cert, "nats.tls.key_file": private,
 		"publish.backoff.initial": "1s", "publish.backoff.jitter": "0.25", "accept.wait_for": "stream", "log.level": "warn", "log.format": "json",
 	}
 	companions := map[string]map[string]string{
-		"server.tls.cert_file":  {"server.tls.key_file": "file"},
-		"server.tls.key_file":   {"server.tls.cert_file": "file"},
-		"nats.tls.cert_file":    {"nats.tls.key_file": "file"},
-		"nats.tls.key_file":     {"nats.tls.cert_file": "file"},
+		"server.tls.cert_file":  {"server.tls.key_file": private},
+		"server.tls.key_file":   {"server.tls.cert_file": cert},
+		"nats.tls.cert_file":    {"nats.tls.key_file": private},
+		"nats.tls.key_file":     {"nats.tls.cert_file": cert},
 		"nats.password":         {"nats.user": "user"},
 		"nats.password_file":    {"nats.user": "user"},
 		"nats.embedded.enabled": {"nats.url": "nats.example.com:4222"},

@@ -28,13 +28,16 @@ func LoadWithoutSecrets(path string, environ []string) (*Config, []Warning, erro
 }
 
 func newLoader() *loader {
-	return &loader{cfg: Default(), env: map[string]string{}, origins: map[string]origin{}}
+	return &loader{cfg: Default(), env: map[string]string{}, unclean: map[string]error{}, origins: map[string]origin{}}
 }
 
 func (l *loader) load(path string, environ []string) (*Config, []Warning, error) {
 	for _, entry := range environ {
 		if name, value, ok := strings.Cut(entry, "="); ok {
-			l.env[name] = value
+			var err error
+			if l.env[name], err = clean(value); err != nil {
+				l.unclean[name] = err
+			}
 		}
 	}
 	l.cfg.Sources = map[string]Source{}
@@ -59,7 +62,9 @@ func (l *loader) load(path string, environ []string) (*Config, []Warning, error)
 type loader struct {
 	cfg  *Config
 	file string
-	env  map[string]string
+	env  map[string]string // clean
+	// unclean are the variables whose value has a mistake, used or not.
+	unclean map[string]error
 	// origins has an entry for every key that is not at its default.
 	origins  map[string]origin
 	mistakes Mistakes
@@ -133,6 +138,9 @@ func (l *loader) addDefaultSource() {
 	if secret := l.env[defaultSecret]; secret != "" {
 		s.Secrets = []Secret{Secret(secret)}
 		l.origins["sources."+defaultSource+".secrets"] = origin{variable: defaultSecret}
+		if err := l.unclean[defaultSecret]; err != nil {
+			l.mistake("sources."+defaultSource+".secrets[0]", "%v", err)
+		}
 	}
 	l.cfg.Sources[defaultSource] = s
 	l.noSources = true
@@ -159,10 +167,12 @@ func (l *loader) secretFile(key string, value *Secret, file *string) {
 		l.mistake(key+"_file", "%v", err)
 		return
 	}
-	// Editors and echo end a file with a newline that nobody means.
-	text = strings.TrimRight(text, " \t\r\n")
-	if text == "" || strings.ContainsAny(text, "\r\n") {
-		l.mistake(key+"_file", "%s is not one line: it has to hold the secret and nothing else", quote(*file))
+	text, err = clean(text)
+	if err == nil && text == "" {
+		err = errors.New("is empty")
+	}
+	if err != nil {
+		l.mistake(key+"_file", "%s %v: it has to hold the secret and nothing else", quote(*file), err)
 		return
 	}
 	*value = Secret(text)
@@ -176,18 +186,6 @@ func (l *loader) readable(key, path string) {
 	if _, err := readSmall(path); err != nil {
 		l.mistake(key, "%v", err)
 	}
-}
-
-// keyPair checks a certificate and its key: both or none.
-func (l *loader) keyPair(section, cert, key string) {
-	switch {
-	case cert == "" && key != "" && !l.bad(section+".cert_file"):
-		l.mistake(section+".cert_file", "empty, but %s.key_file is set: they go together", section)
-	case key == "" && cert != "" && !l.bad(section+".key_file"):
-		l.mistake(section+".key_file", "empty, but %s.cert_file is set: they go together", section)
-	}
-	l.readable(section+".cert_file", cert)
-	l.readable(section+".key_file", key)
 }
 
 // readSmall reads a file of at most 1 MiB: more is no configuration, but a

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
@@ -140,11 +141,11 @@ func TestWhereValuesComeFrom(t *testing.T) {
 		"every variable of the nats command": {
 			text: auth, environ: []string{
 				"NATS_URL=nats.example.com", "NATS_CREDS=token", "NATS_USER=u", "NATS_PASSWORD=p", "NATS_TOKEN=t", "NATS_NKEY=./token",
-				"NATS_CA=.//token", "NATS_CERT=secrets", "NATS_KEY=./secrets",
+				"NATS_CA=.//pair.crt", "NATS_CERT=pair.crt", "NATS_KEY=./pair.key",
 			},
 			want: map[string]string{
 				"nats.url": "nats.example.com", "nats.creds_file": "token", "nats.user": "u", "nats.password": "p", "nats.token": "t", "nats.nkey_file": "./token",
-				"nats.tls.ca_file": ".//token", "nats.tls.cert_file": "secrets", "nats.tls.key_file": "./secrets",
+				"nats.tls.ca_file": ".//pair.crt", "nats.tls.cert_file": "pair.crt", "nats.tls.key_file": "./pair.key",
 			},
 		},
 		"the bridge's own beats the nats command's": {
@@ -159,8 +160,36 @@ func TestWhereValuesComeFrom(t *testing.T) {
 			text: auth + "nats: {url: nats.example.com, embedded: {enabled: true}}\n",
 			want: map[string]string{"nats.embedded.enabled": "false"},
 		},
+		"NATS_USER alone is a token, as for the nats command": {
+			text: auth, environ: []string{"NATS_URL=nats.example.com", "NATS_USER=t0ken"},
+			want: map[string]string{"nats.user": "", "nats.token": "t0ken"},
+		},
+		"a user of the file without a password stays one": {
+			text: auth + "nats: {url: nats.example.com, user: u}\n",
+			want: map[string]string{"nats.user": "u", "nats.token": ""},
+		},
+		"a secrets file of Windows, with a comment at its top": {
+			text: "sources: {persat: {secrets_file: bom}}\n",
+			want: map[string]string{"sources.persat.secrets": secret + ","},
+		},
+		"a Basic password from a Kubernetes secret that was made with echo": {
+			text: "sources: {a: {auth: basic, secrets: ['user:${PW}']}}\n", environ: []string{"PW=s3cret\n"},
+			want: map[string]string{"sources.a.secrets": "user:s3cret,"},
+		},
+		"an admin token with a newline, and a directory with the CR of an env file": {
+			text: auth, environ: []string{"PERSAT_BRIDGE_ADMIN_TOKEN=outside\n", "PERSAT_BRIDGE_JOURNAL_DIR=/vol/journal\r"},
+			want: map[string]string{"admin.token": "outside", "journal.dir": "/vol/journal"},
+		},
+		"blanks and commas around signing secrets": {
+			environ: []string{"PERSAT_WEBHOOK_SECRET= " + secret + " ,\t" + oldSecret + ",\r\n"},
+			want:    map[string]string{"sources.persat.secrets": secret + "," + oldSecret + ","},
+		},
+		"a variable of a newline is an empty one": {
+			text: auth + "journal: {dir: here}\n", environ: []string{"PERSAT_BRIDGE_JOURNAL_DIR=\n"},
+			want: map[string]string{"journal.dir": "here"},
+		},
 		"a context replaces the connection of the file, and nothing else of it": {
-			text: auth + "nats: {url: file.example.com, user: file, token_file: gone, stream: {name: FILE}}\n", environ: []string{"NATS_CONTEXT=prod", "NATS_USER=env"},
+			text: auth + "nats: {url: file.example.com, user: file, token_file: gone, stream: {name: FILE}}\n", environ: []string{"NATS_CONTEXT=prod", "NATS_USER=env", "NATS_PASSWORD=pw"},
 			want: map[string]string{"nats.url": "", "nats.user": "env", "nats.token_file": "", "nats.stream.name": "FILE", "nats.embedded.enabled": "false"},
 		},
 		"rotation with the one variable, and no file": {
@@ -240,6 +269,8 @@ func TestWhereValuesComeFrom(t *testing.T) {
 			t.Chdir(t.TempDir())
 			write(t, "secrets", "# rotated in November\n\n "+secret+" \r\n")
 			write(t, "token", "mounted\r\n")
+			write(t, "bom", "\ufeff# rotated in November\r\n"+secret+"\r\n")
+			newPair(t, "pair", 365*24*time.Hour)
 			t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 			contexts := filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "nats", "context")
 			if err := os.MkdirAll(contexts, 0o700); err != nil {

@@ -114,12 +114,17 @@ func (l *loader) checkNATS() {
 
 	l.secretFile("nats.password", &n.Password, &n.PasswordFile)
 	l.secretFile("nats.token", &n.Token, &n.TokenFile)
+	if n.User != "" && n.Password == "" && l.origins["nats.user"].variable == natsVariables["nats.user"] && !l.bad("nats.password_file") {
+		// As the nats command reads it.
+		n.User, n.Token = "", Secret(n.User)
+	}
+	l.refuseVariables(n)
 	if n.Password != "" && n.User == "" && n.Context == "" {
 		l.mistake("nats.user", "empty, but there is a password")
 	}
 	l.readable("nats.creds_file", n.CredsFile)
 	l.readable("nats.nkey_file", n.NKeyFile)
-	l.readable("nats.tls.ca_file", n.TLS.CAFile)
+	l.authorities("nats.tls.ca_file", n.TLS.CAFile)
 	l.keyPair("nats.tls", n.TLS.CertFile, n.TLS.KeyFile)
 	if n.Embedded.Enabled {
 		l.checkEmbedded(n)

@@ -148,11 +148,17 @@ func (l *loader) checkSecrets(key string, s *Source) {
 	}
 
 	var joined []Secret
-	addOne := func(key, where string, secret Secret) {
-		if secret == "" {
+	addOne := func(key, where, text string) {
+		text, err := clean(text)
+		if text == "" {
 			return
 		}
+		secret := Secret(text)
 		joined = append(joined, secret)
+		if err != nil {
+			l.mistake(key, "%s%v", where, err)
+			return
+		}
 		if check == nil {
 			return
 		}
@@ -162,17 +168,17 @@ func (l *loader) checkSecrets(key string, s *Source) {
 			l.warn(key, "%sthe secret is shorter than the 24 bytes that Standard Webhooks asks for: was it copied whole? If it was, it may be guessed", where)
 		}
 	}
-	add := func(key, where string, secret Secret) {
+	add := func(key, where, text string) {
 		if s.Auth != "svix" {
-			addOne(key, where, secret)
+			addOne(key, where, text)
 			return
 		}
-		for one := range strings.SplitSeq(string(secret), ",") {
-			addOne(key, where, Secret(strings.TrimSpace(one)))
+		for one := range strings.SplitSeq(text, ",") {
+			addOne(key, where, one)
 		}
 	}
 	for i, secret := range s.Secrets {
-		add(key+".secrets["+strconv.Itoa(i)+"]", "", secret)
+		add(key+".secrets["+strconv.Itoa(i)+"]", "", secret.Reveal())
 	}
 	if s.SecretsFile != "" {
 		text, err := readSmall(s.SecretsFile)
@@ -180,10 +186,10 @@ func (l *loader) checkSecrets(key string, s *Source) {
 			l.mistake(key+".secrets_file", "%v", err)
 		}
 		n := 0
-		for line := range strings.Lines(text) {
+		for line := range strings.Lines(strings.TrimPrefix(text, byteOrderMark)) {
 			n++
 			if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-				add(key+".secrets_file", "line "+strconv.Itoa(n)+": ", Secret(line))
+				add(key+".secrets_file", "line "+strconv.Itoa(n)+": ", line)
 			}
 		}
 	}

@@ -84,8 +84,9 @@ func (e unsetError) Error() string {
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // expand replaces ${VAR} and ${VAR:-default}, once: what comes out of a variable
-// is not looked at again. Its errors never show the text around.
-func expand(text string, env map[string]string) (string, error) {
+// is not looked at again. A variable in unclean has a mistake. Its errors never show the
+// text around.
+func expand(text string, env map[string]string, unclean map[string]error) (string, error) {
 	var out strings.Builder
 	for {
 		before, after, found := strings.Cut(text, "${")
@@ -107,6 +108,9 @@ func expand(text string, env map[string]string) (string, error) {
 			return "", fmt.Errorf("the default of ${%s} holds another variable, which is not supported", name)
 		}
 		out.WriteString(before)
+		if err := unclean[name]; err != nil {
+			return "", fmt.Errorf("the variable %s %w", name, err)
+		}
 		switch value := env[name]; {
 		case value != "":
 			out.WriteString(value)
