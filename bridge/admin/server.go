@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -105,6 +107,7 @@ var reads = []string{http.MethodGet, http.MethodHead}
 func (s *Server) routes() error {
 	e := s.echo
 	e.HTTPErrorHandler = s.refuse
+	e.Use(readBody)
 	e.Match(reads, "/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.Match(reads, "/readyz", s.ready)
 	e.Match(reads, "/healthz", s.ready)
@@ -194,6 +197,43 @@ func (s *Server) refuse(err error, c echo.Context) {
 	}
 	if err := c.JSON(code, map[string]string{"error": text}); err != nil {
 		s.o.Log.Debug("admin answer", zap.Error(err))
+	}
+}
+
+const (
+	// bodyTimeout is how long a body may take to come; the server's own ReadTimeout would
+	// also end a read of a large journal.
+	bodyTimeout = 10 * time.Second
+	// maxBody is more than any request here has.
+	maxBody = 64 << 10
+)
+
+// readBody reads a body whole, within bodyTimeout and whoever sends it, before anything
+// else looks at the request: without that a client that stops in the middle of one would
+// keep its connection for ever.
+func readBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if r.Body == nil || r.Body == http.NoBody {
+			return next(c)
+		}
+		control := http.NewResponseController(c.Response())
+		if err := control.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+		if err != nil {
+			c.Response().Header().Set("Connection", "close")
+			if _, large := errors.AsType[*http.MaxBytesError](err); large {
+				return echo.NewHTTPError(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxBody))
+			}
+			return echo.NewHTTPError(http.StatusRequestTimeout, fmt.Sprintf("the body did not come within %v", bodyTimeout))
+		}
+		if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return next(c)
 	}
 }
 
