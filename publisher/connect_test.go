@@ -35,7 +35,7 @@ func TestRedact(t *testing.T) {
 		"one:4222,two:4222":                           "one:4222,two:4222",
 		"":                                            "",
 	} {
-		if got := redact(url); got != want {
+		if got := Redact(url); got != want {
 			t.Errorf("%s: got %s, want %s", url, got, want)
 		}
 	}

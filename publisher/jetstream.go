@@ -334,11 +334,12 @@ func (o *ConnectOptions) where() string {
 	if o.Embedded != nil {
 		return "the embedded server"
 	}
-	return redact(o.URL)
+	return Redact(o.URL)
 }
 
-// redact takes the user information out of a comma-separated list of URLs.
-func redact(urls string) string {
+// Redact takes the user information, which may be a token, out of a comma-separated list
+// of URLs.
+func Redact(urls string) string {
 	var shown []string
 	for raw := range strings.SplitSeq(urls, ",") {
 		raw = strings.TrimSpace(raw)

@@ -76,7 +76,7 @@ func (s *session) where() string {
 	if s.p.o.Connect.Embedded != nil {
 		return s.p.o.Connect.where()
 	}
-	return s.nc.ConnectedUrlRedacted()
+	return Redact(s.nc.ConnectedUrl())
 }
 
 func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {

@@ -43,7 +43,8 @@ func startTracing(ctx context.Context, log *zap.Logger) (*sdktrace.TracerProvide
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
 		resource.WithAttributes(attribute.String("service.name", "persat-bridge"), attribute.String("service.version", version)), resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("trace resource: %w", err)
+		// What could not be read is left out of the spans; events do not suffer.
+		log.Warn("spans describe this process in part: see OTEL_RESOURCE_ATTRIBUTES", zap.Error(err))
 	}
 	options := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exporter), sdktrace.WithResource(about)}
 	if os.Getenv("OTEL_TRACES_SAMPLER") == "" {

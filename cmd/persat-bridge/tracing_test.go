@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
@@ -236,5 +238,21 @@ func TestTraceVariables(t *testing.T) {
 		if code := b.wait(); code != 1 || !strings.Contains(b.said(), name) {
 			t.Errorf("%s: ended with %d and said %q; want 1 and the variable's name", variable, code, b.said())
 		}
+	}
+}
+
+// A malformed OTEL_RESOURCE_ATTRIBUTES kept the bridge from starting.
+func TestMalformedResourceAttributes(t *testing.T) {
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "nonsense,deployment.environment=prod")
+	seen, lines := observer.New(zap.WarnLevel)
+	provider, err := startTracing(t.Context(), zap.New(seen))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if provider == nil || lines.FilterMessageSnippet("OTEL_RESOURCE_ATTRIBUTES").Len() != 1 {
+		t.Errorf("got provider %v and lines %v", provider, lines.All())
+	}
+	if err := provider.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
