@@ -17,8 +17,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -114,10 +112,10 @@ func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) e
 	var out bytes.Buffer
 	source, served := sourceOf(r.URL.Path)
 	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), shown(masked(r.URL), 200), r.Proto, r.RemoteAddr)
-	fmt.Fprintf(&out, "Host: %s\n", r.Host)
+	fmt.Fprintf(&out, "Host: %s\n", visibly(r.Host))
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
-			fmt.Fprintf(&out, "%s: %s\n", name, mask(name, value))
+			fmt.Fprintf(&out, "%s: %s\n", name, visibly(mask(name, value)))
 		}
 	}
 	fmt.Fprintf(&out, "\n%s\n", indented(body))
@@ -125,7 +123,7 @@ func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) e
 	if e, err := persat.ReadEnvelope(body); err != nil {
 		fmt.Fprintf(&out, "  %d bytes, not usable as an event: %v (would be kept as a dead letter)\n", len(body), err)
 	} else {
-		fmt.Fprintf(&out, "  %d bytes, event type %s, subject %s.%s, entities %s\n", len(body), e.Type, source, e.Type, cmp.Or(strings.Join(e.Entities, ", "), "none"))
+		fmt.Fprintf(&out, "  %d bytes, event type %s, subject %s.%s, entities %s\n", len(body), e.Type, source, e.Type, shown(cmp.Or(strings.Join(e.Entities, ", "), "none"), 200))
 	}
 	if !served {
 		fmt.Fprintf(&out, "  sent to a path that serve answers 404: set the endpoint's URL in the portal to end in /webhooks/%s\n", source)
@@ -167,18 +165,53 @@ func fit(r *http.Request, source string, body []byte, keys webhook.Keys) (about,
 		return fmt.Sprintf("signed with %s-* headers, but not with this secret (or something on the way changed the body)", v.Headers),
 			head + "    auth: svix\n    secrets: [\"${PERSAT_WEBHOOK_SECRET}\"]   # another one: copy it from this endpoint's page in the portal\n"
 	}
+	const svix = "    auth: svix\n    secrets: [\"${PERSAT_WEBHOOK_SECRET}\"]\n"
+	switch there, missing := signatureHeaders(r.Header); {
+	case v.Reason == webhook.MalformedSignature:
+		return fmt.Sprintf("signed with %s-* headers, but %s: something on the way, such as a proxy, has changed them, or the sender has", v.Headers, v.Detail),
+			head + svix
+	case len(there) > 0:
+		return fmt.Sprintf("signed in part: it has %s, but not %s: something on the way, such as a proxy or a firewall, drops them", strings.Join(there, ", "), strings.Join(missing, ", ")),
+			head + svix
+	}
+	other := ""
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if strings.HasSuffix(name, "Signature") {
+			other = "; the header " + name + " is no Standard Webhooks signature (svix-* or webhook-*), which is the only one that can be verified"
+		}
+	}
 	if user, _, ok := r.BasicAuth(); ok {
-		return fmt.Sprintf("not signed; HTTP Basic as user %q", user),
+		return fmt.Sprintf("not signed; HTTP Basic as user %q%s", user, other),
 			head + "    auth: basic\n    secrets: [\"" + user + ":${PERSAT_WEBHOOK_SECRET}\"]   # user:password\n"
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		if secretive(name) {
-			return "not signed; a header that may be a secret: " + name,
+			return "not signed; a header that may be a secret: " + name + other,
 				head + "    auth: header\n    secrets: [\"" + name + ": ${PERSAT_WEBHOOK_SECRET}\"]   # Header-Name: value\n"
 		}
 	}
-	return "not signed, and nothing in it is secret: set a password or a header for this endpoint in the portal",
+	return "not signed, and nothing in it is secret: set a password or a header for this endpoint in the portal" + other,
 		head + "    auth: basic        # after https://user:password@… was set as the endpoint's URL\n    secrets: [\"user:${PERSAT_WEBHOOK_SECRET}\"]\n"
+}
+
+// signatureHeaders are those of the signature that a request has, and those of the same
+// set that it has not.
+func signatureHeaders(h http.Header) (there, missing []string) {
+	for _, family := range []string{"svix", "webhook"} {
+		there, missing = nil, nil
+		for _, part := range []string{"id", "timestamp", "signature"} {
+			name := family + "-" + part
+			if len(h.Values(name)) > 0 {
+				there = append(there, name)
+			} else {
+				missing = append(missing, name)
+			}
+		}
+		if len(there) > 0 {
+			break
+		}
+	}
+	return there, missing
 }
 
 // secretive says whether a header's value is likely a secret.
@@ -223,14 +256,13 @@ func mask(name, value string) string {
 }
 
 // indented is the body readable when it is JSON, as it came when it is another text,
-// and quoted when it might steer the terminal.
+// and quoted when it might steer the terminal. In JSON only what might is escaped.
 func indented(body []byte) []byte {
 	var out bytes.Buffer
 	if json.Indent(&out, body, "", "  ") == nil {
-		return out.Bytes()
+		return []byte(visibly(out.String()))
 	}
-	unfit := func(r rune) bool { return r == utf8.RuneError || r != '\n' && r != '\t' && !unicode.IsPrint(r) }
-	if bytes.ContainsFunc(body, unfit) {
+	if bytes.ContainsFunc(body, steers) {
 		return fmt.Appendf(nil, "%q", body)
 	}
 	return body

@@ -97,7 +97,7 @@ func (p *program) printFindings(findings []publisher.Finding) error {
 	paint := newStyle(p.stdout, p.getenv)
 	for _, f := range findings {
 		colour := map[string]int{publisher.OK: green, publisher.Warning: bold, publisher.Error: red, publisher.Note: faint}[f.Level]
-		if _, err := fmt.Fprintf(p.stdout, "%s %s\n", paint.paint(colour, f.Level+":"), f.Text); err != nil {
+		if _, err := fmt.Fprintf(p.stdout, "%s %s\n", paint.paint(colour, f.Level+":"), visibly(f.Text)); err != nil {
 			return err
 		}
 	}

@@ -153,8 +153,8 @@ func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFl
 	width := columns(p.stdout)
 	fmt.Fprintln(p.stdout, annotate(row("RECORD", "DEAD SINCE", "SOURCE", "TYPE", "BYTES"), "REASON", width))
 	for _, d := range page.Dead {
-		line := row(fmt.Sprint(d.Record), d.At.Local().Format(time.DateTime), d.Source, cmp.Or(d.Type, "-"), fmt.Sprint(d.Size))
-		fmt.Fprintln(p.stdout, annotate(line, d.Reason, width))
+		line := row(fmt.Sprint(d.Record), d.At.Local().Format(time.DateTime), d.Source, visibly(cmp.Or(d.Type, "-")), fmt.Sprint(d.Size))
+		fmt.Fprintln(p.stdout, annotate(line, visibly(d.Reason), width))
 	}
 	return nil
 }
@@ -197,7 +197,7 @@ func (p *program) showRecord(r bridge.Record) {
 		{"delivery id", r.ID}, {"source", r.Source}, {"type", cmp.Or(r.Type, "none that is usable")}, {"entities", cmp.Or(strings.Join(r.Entities, ", "), "none")},
 		{"accepted", r.Accepted.Local().Format(time.RFC3339)}, {"dead since", since}, {"attempts", strconv.Itoa(r.Attempts)}, {"reason", r.Reason},
 	} {
-		fmt.Fprintf(p.stdout, "  %-12s %s\n", line[0], line[1])
+		fmt.Fprintf(p.stdout, "  %-12s %s\n", line[0], visibly(line[1]))
 	}
 	fmt.Fprintf(p.stdout, "  %-12s %d bytes\n%s\n\n", "body", len(r.Body), indented(r.Body))
 }
@@ -277,6 +277,12 @@ func (p *program) confirm(yes bool, question string) error {
 	return errors.New("nothing was changed")
 }
 
+// printJSON prints v on a line. Bodies in it are strangers'.
 func (p *program) printJSON(v any) error {
-	return json.NewEncoder(p.stdout).Encode(v)
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stdout, visibly(string(text)))
+	return err
 }

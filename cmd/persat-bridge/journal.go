@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -177,7 +176,6 @@ func (p *program) journalDump() *cobra.Command {
 			return usageError{fmt.Errorf("--state: %q is not pending, published, dead or discarded", *state)}
 		}
 		return p.reading(&o, func(j *journal.Journal) error {
-			out := json.NewEncoder(p.stdout)
 			damaged := 0
 			for e, err := range j.Newest(0) {
 				if err != nil {
@@ -203,7 +201,7 @@ func (p *program) journalDump() *cobra.Command {
 				} else {
 					d.Base64 = r.Body
 				}
-				if err := out.Encode(d); err != nil {
+				if err := p.printJSON(d); err != nil {
 					return err
 				}
 			}

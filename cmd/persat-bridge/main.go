@@ -78,7 +78,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if errors.Is(err, errQuiet) {
 		return exitFailed
 	}
-	fmt.Fprintf(p.stderr, "persat-bridge: %v\n", err)
+	fmt.Fprintf(p.stderr, "persat-bridge: %s\n", visibly(err.Error()))
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}

@@ -101,7 +101,7 @@ func (p *program) followReplay(ctx context.Context, client *admin.Client, r brid
 	}
 	fmt.Fprintf(p.stdout, "replay %d: %d published, %d skipped (no longer kept, cancelled, or published again after a loss), %d failed, in %s\n", r.Number, r.Published, r.Skipped, r.Failed, r.Ended.Sub(r.Started).Round(time.Millisecond))
 	if r.Failed > 0 {
-		return fmt.Errorf("%d event(s) were refused, the last one: %s", r.Failed, r.Reason)
+		return fmt.Errorf("%d event(s) were refused, the last one: %s", r.Failed, shown(r.Reason, 200))
 	}
 	return nil
 }

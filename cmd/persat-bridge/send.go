@@ -240,7 +240,7 @@ func (p *program) reportSends(o sendOptions, sent []*posting, total int, took ti
 // line is what came of it, for people.
 func (q *posting) line(paint style, width int) string {
 	row := func(code, status, took, id string) string {
-		return fmt.Sprintf("%-22s %s %-11s %8s  %s", shown(q.label, 40), code, status, took, id)
+		return fmt.Sprintf("%-23s %s %s%*s  %s", shown(q.label, 40), code, status, 20-len(status), took, id)
 	}
 	switch {
 	case q.err != nil:

@@ -26,7 +26,13 @@ func newSender(url, secret string, connections int) *sender {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = connections
 	transport.MaxConnsPerHost = connections
-	return &sender{client: &http.Client{Transport: transport, Timeout: 15 * time.Second}, url: url, secret: secret}
+	client := &http.Client{
+		Transport: transport,
+		Timeout:   15 * time.Second,
+		// The real sender follows no redirect: a delivery that gets one has failed.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return &sender{client: client, url: url, secret: secret}
 }
 
 // newDeliveryID looks like those of Svix.
@@ -71,10 +77,15 @@ func (s *sender) post(ctx context.Context, id string, body []byte) (answer, erro
 	if err != nil {
 		return a, fmt.Errorf("read answer: %w", err)
 	}
+	if to := response.Header.Get("Location"); a.code/100 == 3 && to != "" {
+		a.Error = fmt.Sprintf("redirected to %s, where the sender does not follow: set the endpoint's URL to that", shown(to, 120))
+		return a, nil
+	}
 	if json.Unmarshal(text, &a) != nil {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 		a.Error = fmt.Sprintf("not an answer of persat-bridge: %.60q", strings.TrimSpace(line))
 	}
+	a.Status, a.Error = shown(a.Status, 40), shown(a.Error, 200)
 	return a, nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -165,7 +164,7 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 		return fmt.Errorf("read stream %s: %w", name, err)
 	}
 	defer context.AfterFunc(ctx, messages.Stop)()
-	fmt.Fprintf(p.stderr, "following %s\n", o.follows(name, js.Conn().ConnectedUrlRedacted(), c.OptStartTime))
+	fmt.Fprintf(p.stderr, "following %s\n", o.follows(name, publisher.Redact(js.Conn().ConnectedUrl()), c.OptStartTime))
 	for _, doubt := range o.doubts(cfg, subjectsOf(ctx, js, name)) {
 		fmt.Fprintf(p.stderr, "warning: %s\n", doubt)
 	}
@@ -186,7 +185,7 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 			continue
 		}
 		if o.json {
-			err = json.NewEncoder(p.stdout).Encode(t)
+			err = p.printJSON(t)
 		} else {
 			_, err = fmt.Fprintln(p.stdout, t.line(paint, width, time.Now()))
 		}

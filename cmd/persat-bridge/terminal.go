@@ -1,15 +1,46 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 )
+
+// visibly is a text that a stranger may have written, with everything in it that would
+// steer a terminal, or change the order in which it is read, as \uXXXX. JSON stays the
+// same JSON. Lines and tabs are kept.
+func visibly(text string) string {
+	if !strings.ContainsFunc(text, steers) {
+		return text
+	}
+	var out strings.Builder
+	for _, r := range text {
+		switch {
+		case !steers(r):
+			out.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return out.String()
+}
+
+// steers says whether a character is more than its glyph. utf8.RuneError stands for a byte
+// that is none, which an old terminal may take for a control character.
+func steers(r rune) bool {
+	return r == utf8.RuneError || r != '\n' && r != '\t' && !unicode.IsPrint(r)
+}
 
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)

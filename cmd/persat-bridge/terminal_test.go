@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 )
@@ -24,6 +25,62 @@ func TestAnnotate(t *testing.T) {
 	} {
 		if got := annotate(tt.line, tt.note, tt.width); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What a stranger has written must not clear the operator's screen, change its title,
+// or show its bytes in another order.
+func TestVisibly(t *testing.T) {
+	for text, want := range map[string]string{
+		"añejo, 48\n\tx":        "añejo, 48\n\tx",
+		"\x1b]0;owned\x07":      `\u001b]0;owned\u0007`,
+		"\u009b2J":              `\u009b2J`,
+		"\x9b2J":                `\ufffd2J`,
+		"a\rb\x7f":              `a\u000db\u007f`,
+		"\u202ecod.exe":         `\u202ecod.exe`,
+		"zero\u200bwidth\ufeff": `zero\u200bwidth\ufeff`,
+		"\U000e0041":            `\udb40\udc41`,
+	} {
+		if got := visibly(text); got != want {
+			t.Errorf("visibly(%q): got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// steersTerminal says whether a text does more than show glyphs. U+FFFD is one.
+func steersTerminal(text string) bool {
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r != utf8.RuneError && steers(r) })
+}
+
+// Every command that prints what came from outside does so visibly, as text and as JSON.
+func TestStrangersBytesOnTheTerminal(t *testing.T) {
+	const evil = "\u009b2J\u202e\x7f"
+	b := newBridgeProcess(t)
+	b.start()
+	// Quarantined: a body that is not usable, with an entity that is not to be trusted.
+	for id, body := range map[string]string{
+		"a": `{"eventType":5,"payload":{"_id":"x\u001b]0;t","n":"` + evil + `"}}`,
+		"b": "\x1b[2Jnot JSON \x9b",
+	} {
+		if code, a := signed(t, testSecret, id, time.Now(), body).post(t, b.url); code != 202 || a.Status != "quarantined" {
+			t.Fatal(code, a)
+		}
+	}
+	b.post("c", `{"eventType":"workorder.created","payload":{"_id":"x\u001b]0;t\u202e","n":"`+evil+`"}}`)
+	b.drained()
+	for _, args := range []string{"dead list --all", "dead show --all", "dead show --all --json", "dead list --json"} {
+		code, out, errs := b.tool(strings.Fields(args)...)
+		if code != exitDone || steersTerminal(out+errs) {
+			t.Errorf("%s: exit code %d, %q", args, code, out+errs)
+		}
+	}
+	for _, args := range []string{"--since 1h", "--since 1h --json"} {
+		g := startTail(t, b.nats, strings.Fields(args)...)
+		lines := g.waitFor(1)
+		g.stop()
+		if got := lines[0]; !strings.Contains(got, "workorder.created") || steersTerminal(got) {
+			t.Errorf("tail %s: %q", args, got)
 		}
 	}
 }
