@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -15,12 +17,14 @@ type lastListener struct {
 	done  chan struct{} // closed when the last has been passed on
 	err   error         // why there are no more; to be read after done
 
+	outOfFiles func() // called when a connection cannot be accepted for want of a file
+
 	ending sync.Once
 	end    chan struct{} // closed when the end begins
 }
 
-func newLastListener(l net.Listener) *lastListener {
-	ll := &lastListener{Listener: l, conns: make(chan net.Conn), done: make(chan struct{}), end: make(chan struct{})}
+func newLastListener(l net.Listener, outOfFiles func()) *lastListener {
+	ll := &lastListener{Listener: l, outOfFiles: outOfFiles, conns: make(chan net.Conn), done: make(chan struct{}), end: make(chan struct{})}
 	go ll.accept()
 	return ll
 }
@@ -37,6 +41,9 @@ func (l *lastListener) accept() {
 		case <-l.end:
 		default:
 			if temporary(err) {
+				if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+					l.outOfFiles()
+				}
 				time.Sleep(5 * time.Millisecond)
 				continue
 			}

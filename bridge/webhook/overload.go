@@ -22,6 +22,7 @@ const (
 type overload struct {
 	about  string // key of its notice
 	text   string // what is wrong, and what to do
+	after  int    // seconds
 	report func(about, text string)
 	log    *zap.Logger
 
@@ -60,7 +61,7 @@ func (o *overload) tick(now time.Time) {
 	}
 	o.seen = hits
 	switch {
-	case met && !o.reported && o.busy >= overloadAfter:
+	case met && !o.reported && o.busy >= o.after:
 		o.reported = true
 		fields := []zap.Field{zap.Int64("refused", hits-o.first)}
 		if by := o.last.Load(); by != nil {
@@ -79,14 +80,18 @@ func (o *overload) tick(now time.Time) {
 
 // overloads are the limits of a server.
 type overloads struct {
-	inFlight, reading, connections *overload
+	inFlight, reading, connections, files *overload
 }
 
 func newOverloads(o Options) overloads {
 	limit := func(about, text string) *overload {
-		return &overload{about: about, text: text, report: o.Notice, log: o.Log}
+		return &overload{about: about, text: text, after: overloadAfter, report: o.Notice, log: o.Log}
 	}
+	files := limit("open_files", "the process may not have more files open (ulimit -n), and a connection could not be accepted: "+
+		"connections are closed so that the journal and NATS have what they need; raise the limit (LimitNOFILE of systemd, ulimits of Docker)")
+	files.after = 1 // the journal fails without files: no time to lose
 	return overloads{
+		files: files,
 		inFlight: limit("in_flight", "as many events are being written as server.max_in_flight allows, and more get a 503: "+
 			"the disk under journal.dir is slow, or (with accept.wait_for: stream) NATS is; raise server.max_in_flight only when neither is"),
 		reading: limit("reading", "more requests are being sent than the bridge reads at once, and the slowest are cut: "+
@@ -104,7 +109,7 @@ func (s *Server) watch(ctx context.Context) {
 		select {
 		case now := <-tick.C:
 			s.readings.tick()
-			for _, o := range []*overload{s.overloads.inFlight, s.overloads.reading, s.overloads.connections} {
+			for _, o := range []*overload{s.overloads.inFlight, s.overloads.reading, s.overloads.connections, s.overloads.files} {
 				o.tick(now)
 			}
 		case <-ctx.Done():

@@ -61,7 +61,7 @@ func (s *Server) receive(c echo.Context) error {
 	// The sender's going away must not undo half of what is being written, nor
 	// make a 2xx out of it: Accept ends by itself or at its timeout.
 	ctx, endTrace := s.trace(s.deadlines.next(now), &d, start)
-	outcome, err := s.accept(ctx, d)
+	outcome, err := s.accept(ctx, connectionOf(r), d)
 	if err != nil {
 		b.bytes = nil // somebody may still be reading them: not for the next request
 		refused := notTaken(err)
@@ -100,9 +100,11 @@ func (s *Server) read(c echo.Context, b *body) error {
 }
 
 // accept counts those that are at it.
-func (s *Server) accept(ctx context.Context, d bridge.Delivery) (bridge.Outcome, error) {
+func (s *Server) accept(ctx context.Context, conn *connection, d bridge.Delivery) (bridge.Outcome, error) {
 	s.accepting.Add(1)
 	defer s.accepting.Add(-1)
+	conn.hold()
+	defer conn.release()
 	return s.acceptor.Accept(ctx, d)
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -67,7 +66,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
-	conns := &connections{seen: make(map[net.Conn]*connection)}
+	conns := newConnections(s.maxConnections, s.overloads)
 	hs := &http.Server{
 		Handler:           s.echo,
 		TLSConfig:         tlsConfig,
@@ -78,6 +77,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 		IdleTimeout:    s.timeouts.idle,
 		MaxHeaderBytes: 32 << 10,
 		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ConnContext:    conns.opened,
 		ConnState:      conns.track,
 		ErrorLog:       log,
 		// net/http would answer OPTIONS * with 200 before any handler.
@@ -88,7 +88,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	watched := make(chan struct{})
 	go func() { defer close(watched); s.watch(watching) }()
 	defer func() { stopWatching(); <-watched }()
-	l = newLastListener(l)
+	l = newLastListener(l, conns.outOfFiles)
 	served := make(chan error, 1)
 	go func() {
 		if tlsConfig != nil {
@@ -136,65 +136,6 @@ func (s *Server) waitAtDoor(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// connections knows of each open connection when it was opened and last used.
-// http.Server knows too, but does not tell.
-type connections struct {
-	mu     sync.Mutex
-	seen   map[net.Conn]*connection
-	newest time.Time
-}
-
-type connection struct {
-	opened, used time.Time
-	active       bool
-}
-
-// track is the server's ConnState hook.
-func (cs *connections) track(c net.Conn, state http.ConnState) {
-	now := time.Now()
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		cs.seen[c] = &connection{opened: now, used: now}
-		cs.newest = now
-	case http.StateActive, http.StateIdle:
-		if conn := cs.seen[c]; conn != nil {
-			conn.used, conn.active = now, state == http.StateActive
-		}
-	default:
-		delete(cs.seen, c)
-	}
-}
-
-// inUse counts connections opened before begin that serve a request or did so
-// within recent.
-func (cs *connections) inUse(begin time.Time, recent time.Duration) int {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	n := 0
-	for _, c := range cs.seen {
-		if !c.opened.After(begin) && (c.active || time.Since(c.used) < recent) {
-			n++
-		}
-	}
-	return n
-}
-
-func (cs *connections) waitForUsed(ctx context.Context, begin time.Time, recent time.Duration) {
-	poll(ctx, recent, func() bool { return cs.inUse(begin, recent) == 0 })
-}
-
-// waitForQuiet returns when no connection has been opened for a while.
-func (cs *connections) waitForQuiet(ctx context.Context, quiet, atMost time.Duration) {
-	begin := time.Now()
-	poll(ctx, atMost, func() bool {
-		cs.mu.Lock()
-		defer cs.mu.Unlock()
-		return time.Since(begin) >= quiet && time.Since(cs.newest) >= quiet
-	})
 }
 
 // poll asks often: what it waits for is a moment, once in the life of a process.

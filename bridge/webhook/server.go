@@ -37,6 +37,8 @@ type Options struct {
 	// MaxInFlight bounds the authentic requests of all sources that are in Accept.
 	// 0 means 1024.
 	MaxInFlight int
+	// MaxConnections bounds the connections that are open at once. 0 means 4096.
+	MaxConnections int
 	// TrustedProxies are the peers whose X-Forwarded-For is believed, hop by
 	// hop. Nobody is trusted for being on a private or loopback address.
 	TrustedProxies []netip.Prefix
@@ -61,6 +63,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 1024
+	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = 4096
 	}
 	if o.AnswerTimeout == 0 {
 		o.AnswerTimeout = 10 * time.Second
@@ -98,6 +103,7 @@ func (o Options) validate() error {
 	for name, n := range map[string]int64{
 		"max body bytes":   o.MaxBodyBytes,
 		"max in flight":    int64(o.MaxInFlight),
+		"max connections":  int64(o.MaxConnections),
 		"answer timeout":   int64(o.AnswerTimeout),
 		"shutdown timeout": int64(o.ShutdownTimeout),
 	} {
@@ -124,6 +130,7 @@ type Server struct {
 	deadlines       deadlines // answerTimeout from now
 	shutdownTimeout time.Duration
 	timeouts        timeouts
+	maxConnections  int
 	overloads       overloads
 
 	draining  atomic.Bool
@@ -156,6 +163,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 		deadlines:       deadlines{after: o.AnswerTimeout},
 		shutdownTimeout: o.ShutdownTimeout,
 		timeouts:        defaultTimeouts,
+		maxConnections:  o.MaxConnections,
 		overloads:       newOverloads(o),
 	}
 	var errs []error

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/admin"
@@ -201,7 +202,9 @@ func connectOptions(cfg *config.Config, embedded *publisher.Embedded) publisher.
 }
 
 func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Registerer, tracer trace.Tracer, notice func(about, text string)) webhook.Options {
+	public, _ := connectionLimits(openFiles())
 	o := webhook.Options{
+		MaxConnections:  public,
 		MaxBodyBytes:    int64(cfg.Server.MaxBodyBytes),
 		MaxInFlight:     cfg.Server.MaxInFlight,
 		TrustedProxies:  cfg.Server.TrustedProxies,
@@ -264,7 +267,8 @@ func (a *app) run(ctx context.Context) (err error) {
 	webhookCtx, stopWebhook := context.WithCancel(base)
 	defer stopWebhook()
 
-	adminEnd := ended(func() error { return a.admin.Serve(adminCtx, a.operators) })
+	_, operators := connectionLimits(openFiles())
+	adminEnd := ended(func() error { return a.admin.Serve(adminCtx, netutil.LimitListener(a.operators, operators)) })
 	bridgeEnd := ended(func() error { return a.bridge.Run(bridgeCtx) })
 	var https *tls.Config
 	if a.certificate != nil {
