@@ -9,12 +9,13 @@ import (
 type Stream interface {
 	// State describes the stream as it is now; Exists is false when there is none.
 	State(ctx context.Context) (State, error)
-	// Message is the message at a sequence; found is false when none is there.
-	Message(ctx context.Context, seq uint64) (m Message, found bool, err error)
+	// Messages looks up messages by sequence. With an error it returns the answers that
+	// had come until then.
+	Messages(ctx context.Context, wanted []Wanted) (map[uint64]Answer, error)
 	// Deleted lists the sequences between the first and the last that have no message,
 	// in order.
 	Deleted(ctx context.Context) ([]Range, error)
-	// Heads lists up to n messages from a sequence on, in order. It transfers no bodies.
+	// Heads lists up to n messages from a sequence on, in order.
 	Heads(ctx context.Context, from uint64, n int) ([]Message, error)
 }
 
@@ -36,12 +37,13 @@ type State struct {
 
 // Limits are the reasons for which a stream drops messages by itself. Zero is no limit.
 type Limits struct {
-	MaxAge             time.Duration
-	MaxMessages        uint64
-	MaxBytes           uint64
-	MaxPerSubject      uint64
-	Bytes              uint64 // what MaxBytes is compared with
-	RemovedOnceHandled bool   // WorkQueue and Interest: an acknowledged message goes
+	MaxAge        time.Duration
+	MaxMessages   uint64
+	MaxBytes      uint64
+	MaxPerSubject uint64
+	Bytes         uint64 // what MaxBytes is compared with
+	// RemovedOnceHandled is true of WorkQueue and Interest: an acknowledged message goes.
+	RemovedOnceHandled bool
 }
 
 // Message is a stored message without its body.
@@ -52,11 +54,20 @@ type Message struct {
 	Stored time.Time
 }
 
+// Wanted names a message, and the size that its body would have.
+type Wanted struct {
+	Seq  uint64
+	Size int
+}
+
+// Answer is what is at a sequence.
+type Answer struct {
+	Found bool
+	Message
+}
+
 // Range is a run of sequences, both ends included.
 type Range struct{ First, Last uint64 }
 
 // Has says whether the range has a sequence.
 func (r Range) Has(seq uint64) bool { return r.First <= seq && seq <= r.Last }
-
-// Len is the number of sequences in the range.
-func (r Range) Len() uint64 { return r.Last - r.First + 1 }
