@@ -115,6 +115,15 @@ type rig struct {
 	logs   *observer.ObservedLogs
 	puller *pull.Puller
 	stop   func() error
+
+	mu     sync.Mutex
+	notice string
+}
+
+func (r *rig) noticed() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.notice
 }
 
 func newRig(t *testing.T) *rig {
@@ -132,6 +141,11 @@ func (r *rig) start(change ...func(*pull.Options)) {
 	o := pull.Options{
 		Source: "persat", URL: r.http.URL + "/poller/poll_1", Token: token, Start: pull.Earliest, Interval: 5 * time.Millisecond,
 		PageItems: 20, Acceptor: r.ledger, Positions: r.ledger, Log: zap.New(core), Transport: r.http.Client().Transport,
+		Notice: func(text string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.notice = text
+		},
 	}
 	for _, f := range change {
 		f(&o)
@@ -315,6 +329,9 @@ func TestFailures(t *testing.T) {
 			if !strings.Contains(status.Text, tt.words) || strings.Contains(status.Text, token) {
 				t.Errorf("got words %q, want %q in them", status.Text, tt.words)
 			}
+			if got := r.noticed(); (got != "") != (tt.state == "held") || strings.Contains(got, token) {
+				t.Errorf("got notice %q in state %s", got, tt.state)
+			}
 			requests := r.server.Requests()
 			r.eventually("another try", func() bool { return r.server.Requests() > requests })
 			if n := r.logs.FilterMessageSnippet("pulling has stopped").Len(); n != 1 {
@@ -324,6 +341,9 @@ func TestFailures(t *testing.T) {
 			r.complete(3)
 			if n := r.logs.FilterMessageSnippet("pulling goes on").Len(); n != 1 {
 				t.Errorf("got %d lines of its end, want one", n)
+			}
+			if got := r.noticed(); got != "" {
+				t.Errorf("got notice %q after the end", got)
 			}
 		})
 	}

@@ -54,8 +54,11 @@ type Options struct {
 	// verifies certificates.
 	Transport http.RoundTripper
 
-	Acceptor   Acceptor
-	Positions  Positions
+	Acceptor  Acceptor
+	Positions Positions
+	// Notice, when set, is told of a failure that an operator has to mend, of another one
+	// that lasts two minutes, and with an empty text when pulling works again.
+	Notice     func(text string)
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 }
@@ -81,6 +84,9 @@ func (o *Options) validate() error {
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
 	}
 	return CheckURL(o.URL)
 }
@@ -108,29 +114,30 @@ func New(o Options) (*Puller, error) {
 		client: newClient(endpoint, o.Token, o.Transport, o.MaxPageBytes),
 		log:    o.Log.With(zap.String("source", o.Source)),
 	}
-	p.state.begin(o.Source, time.Now())
+	p.state.begin(o.Source, o.Notice, time.Now())
 	p.metrics, err = newMetrics(o.Registerer, o.Source, func() time.Duration { return p.lag(time.Now()) })
 	return p, err
 }
 
-// Run pulls until ctx ends, and then returns nil. An error means that the journal
+// Run pulls until ctx ends or the bridge stops, and then returns nil. Another error means that the journal
 // cannot be read or written; the process has to end.
 func (p *Puller) Run(ctx context.Context) error {
 	at, err := p.load(time.Now())
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, both := errgroup.WithContext(ctx)
 	pages := make(chan fetched) // one page is fetched while the one before is synced
 	group.Go(func() error {
 		defer close(pages)
-		return p.fetchAll(ctx, at, pages)
+		return p.fetchAll(both, at, pages)
 	})
-	group.Go(func() error { return p.acceptAll(ctx, pages) })
-	if err := group.Wait(); ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
-		return err
+	group.Go(func() error { return p.acceptAll(both, pages) })
+	err = group.Wait()
+	if errors.Is(err, bridge.ErrStopping) || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // load reads the position. A source that was never pulled gets the one that Start

@@ -44,10 +44,17 @@ type state struct {
 	status Status
 	fetch  Failure // the fetch's last failure; no Code: it works
 	full   bool    // the journal refuses
+	// notice tells an operator of a failure that lasts; noticed says that it has.
+	notice  func(text string)
+	noticed bool
 }
 
-func (s *state) begin(source string, now time.Time) {
-	s.status = Status{Source: source, State: statePulling, Since: now}
+// noticeAfter is how long a failure that passes by itself lasts before an operator is
+// told. One that an operator has to mend is told at once.
+const noticeAfter = 2 * time.Minute
+
+func (s *state) begin(source string, notice func(string), now time.Time) {
+	s.status, s.notice = Status{Source: source, State: statePulling, Since: now}, notice
 }
 
 // failed notes a failed fetch. The log gets the first, and the first of another kind.
@@ -58,14 +65,18 @@ func (s *state) failed(f *Failure, now time.Time, log *zap.Logger) {
 	s.fetch = *f
 	if again {
 		s.status.Text = f.Error()
-		return
+	} else {
+		state := stateFailing
+		if f.Held() {
+			state = stateHeld
+		}
+		s.become(state, f.Code, f.Error(), now)
+		log.Warn("pulling has stopped; it is tried again by itself", zap.String("code", string(f.Code)), zap.Error(f))
 	}
-	state := stateFailing
-	if f.Held() {
-		state = stateHeld
+	if f.Held() || now.Sub(s.status.Since) >= noticeAfter {
+		s.noticed = true
+		s.notice("source " + s.status.Source + " has not been pulled since " + s.status.Since.UTC().Format(time.RFC3339) + ": " + f.Error())
 	}
-	s.become(state, f.Code, f.Error(), now)
-	log.Warn("pulling has stopped; it is tried again by itself", zap.String("code", string(f.Code)), zap.Error(f))
 }
 
 // worked notes a fetch that brought a page.
@@ -75,6 +86,10 @@ func (s *state) worked(now time.Time, log *zap.Logger) {
 	if s.fetch.Code != "" {
 		log.Info("pulling goes on", zap.Duration("after", now.Sub(s.status.Since).Round(time.Millisecond)))
 		s.fetch = Failure{}
+		if s.noticed {
+			s.noticed = false
+			s.notice("")
+		}
 	}
 	if s.status.State != stateRefused {
 		s.become(statePulling, "", "", now)

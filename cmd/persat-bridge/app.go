@@ -20,6 +20,7 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge/admin"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/bridge/pull"
 	"github.com/persat-bridge/persat-bridge/bridge/webhook"
 	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 	"github.com/persat-bridge/persat-bridge/publisher"
@@ -36,6 +37,7 @@ type app struct {
 	journal           *journal.Journal
 	bridge            *bridge.Bridge
 	webhook           *webhook.Server
+	pullers           []*pull.Puller
 	admin             *admin.Server
 	registry          *prometheus.Registry
 
@@ -136,8 +138,13 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if err != nil {
 		return nil, err
 	}
-	if a.public, err = net.Listen("tcp", cfg.Server.Listen); err != nil {
-		return nil, fmt.Errorf("server.listen: %w", err)
+	if a.pullers, err = newPullers(cfg, a.bridge, a.journal, log, registry); err != nil {
+		return nil, err
+	}
+	if cfg.Server.Listen != "" {
+		if a.public, err = net.Listen("tcp", cfg.Server.Listen); err != nil {
+			return nil, fmt.Errorf("server.listen: %w", err)
+		}
 	}
 	if cfg.Server.TLS.CertFile != "" {
 		if a.certificate, err = loadCertificate(cfg.Server.TLS.CertFile, cfg.Server.TLS.KeyFile, log); err != nil {
@@ -274,7 +281,14 @@ func (a *app) run(ctx context.Context) (err error) {
 	if a.certificate != nil {
 		https = a.certificate.serverTLS()
 	}
-	webhookEnd := ended(func() error { return a.webhook.Serve(webhookCtx, a.public, https) })
+	webhookEnd := ended(func() error {
+		if a.public == nil { // every source is pulled
+			<-webhookCtx.Done()
+			return nil
+		}
+		return a.webhook.Serve(webhookCtx, a.public, https)
+	})
+	pullEnd := ended(func() error { return runPullers(webhookCtx, a.pullers) })
 	a.log.Info("persat-bridge is up", a.addresses()...)
 
 	var first error
@@ -287,6 +301,8 @@ func (a *app) run(ctx context.Context) (err error) {
 		webhookEnd <- nil
 	case first = <-adminEnd:
 		adminEnd <- nil
+	case first = <-pullEnd:
+		pullEnd <- nil
 	}
 	if first != nil {
 		a.log.Error("stopping", zap.Error(first))
@@ -294,7 +310,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	a.bridge.Drain()
 	a.webhook.Drain()
 	stopWebhook()
-	err = <-webhookEnd
+	err = errors.Join(<-webhookEnd, <-pullEnd)
 	stopBridge()
 	err = errors.Join(first, err, <-bridgeEnd)
 	pending := a.bridge.Status(base).Pending
@@ -315,7 +331,7 @@ func ended(f func() error) chan error {
 }
 
 func (a *app) addresses() []zap.Field {
-	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.String("admin", "http://"+reachable(a.operators.Addr().String()))}
+	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.Int("pulled_sources", len(a.pullers)), zap.String("admin", "http://"+reachable(a.operators.Addr().String()))}
 	fields = append(fields, zap.String("nats", natsName(a.cfg)))
 	if a.embedded != nil {
 		fields = append(fields, zap.String("nats_url", a.embedded.URL()))
@@ -325,6 +341,9 @@ func (a *app) addresses() []zap.Field {
 
 // webhookURL is where a source delivers to, as seen from this machine.
 func (a *app) webhookURL(source string) string {
+	if a.public == nil {
+		return "none: server.listen is empty"
+	}
 	scheme := "http"
 	if a.certificate != nil {
 		scheme = "https"

@@ -9,8 +9,8 @@ import (
 
 const module = "github.com/persat-bridge/persat-bridge/"
 
-// TestImportRules keeps the layers apart: cmd → webhook | admin | publisher →
-// bridge → journal, and webhook → persat.
+// TestImportRules keeps the layers apart: cmd → webhook | pull | admin | publisher →
+// bridge → journal, and webhook and pull → persat.
 func TestImportRules(t *testing.T) {
 	for _, test := range []struct {
 		pkg string
@@ -25,6 +25,7 @@ func TestImportRules(t *testing.T) {
 		{"bridge/journal", nil, []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/"}},
 		{"bridge", []string{"bridge/journal"}, []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/otel/sdk"}},
 		{"bridge/webhook", []string{"bridge", "bridge/journal", "bridge/persat"}, []string{"github.com/nats-io/", "go.opentelemetry.io/otel/sdk"}},
+		{"bridge/pull", []string{"bridge", "bridge/journal", "bridge/persat"}, []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/otel/sdk"}},
 		{"bridge/admin", []string{"bridge", "bridge/journal"}, []string{"github.com/nats-io/", "go.opentelemetry.io/otel/sdk"}},
 		{"publisher", []string{"bridge", "bridge/journal"}, []string{"github.com/labstack/"}},
 	} {

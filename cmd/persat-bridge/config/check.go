@@ -1,7 +1,9 @@
 package config
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +33,7 @@ func (l *loader) check() {
 
 func (l *loader) checkServer() {
 	s := l.cfg.Server
-	l.address("server.listen", s.Listen)
+	l.checkListen(s.Listen)
 	switch {
 	case s.MaxBodyBytes < 1:
 		l.mistake("server.max_body_bytes", "%v lets nothing in", s.MaxBodyBytes)
@@ -43,6 +45,19 @@ func (l *loader) checkServer() {
 	l.between("server.max_in_flight", s.MaxInFlight, 1, 1<<20)
 	l.positive("server.shutdown_timeout", s.ShutdownTimeout)
 	l.keyPair("server.tls", s.TLS.CertFile, s.TLS.KeyFile)
+}
+
+// checkListen allows no listener where every source is pulled.
+func (l *loader) checkListen(address string) {
+	if address != "" {
+		l.address("server.listen", address)
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.cfg.Sources)) {
+		if l.cfg.Sources[name].Pull.URL == "" {
+			l.mistake("server.listen", "empty, and source %s is not pulled: no event would get in; name an address, or set sources.%s.pull.url", name, name)
+		}
+	}
 }
 
 func (l *loader) checkAdmin() {
@@ -98,7 +113,10 @@ func (l *loader) checkPublish() {
 // does. Different addresses on one port are fine, all addresses and one are not.
 func (l *loader) checkListeners() {
 	type listener struct{ key, address string }
-	all := []listener{{"server.listen", l.cfg.Server.Listen}, {"admin.listen", l.cfg.Admin.Listen}}
+	all := []listener{{"admin.listen", l.cfg.Admin.Listen}}
+	if l.cfg.Server.Listen != "" {
+		all = append([]listener{{"server.listen", l.cfg.Server.Listen}}, all...)
+	}
 	if e := l.cfg.NATS.Embedded; e.Enabled && e.Listen != "" {
 		all = append(all, listener{"nats.embedded.listen", e.Listen})
 	}

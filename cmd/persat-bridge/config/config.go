@@ -34,7 +34,8 @@ type Config struct {
 
 // Server is the public listener.
 type Server struct {
-	// Listen is host:port; without a host, all addresses. Default ":8080".
+	// Listen is host:port; without a host, all addresses. Default ":8080". "" listens
+	// nowhere, for sources that are all pulled.
 	Listen string `yaml:"listen"`
 	// MaxBodyBytes bounds one request body; more is a 413, which the sender
 	// repeats in vain. Default 4MiB, at most 32MiB. An outside NATS has a limit of its

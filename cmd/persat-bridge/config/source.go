@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/pull"
 )
 
 // Source is one sender.
@@ -47,6 +49,46 @@ type Source struct {
 	// RateLimit is in requests per second; more are a 429, and the sender slows
 	// down. Default 0, no limit. An import sends thousands of events at once.
 	RateLimit float64 `yaml:"rate_limit"`
+	// Pull fetches from the sender what it could not deliver. Default off.
+	Pull Pull `yaml:"pull"`
+}
+
+// Pull is the sender's polling endpoint, which its portal offers beside a webhook. It
+// needs no public address: with server.listen "" it is the only way in.
+type Pull struct {
+	// URL is the endpoint's, https. Default none: nothing is pulled.
+	URL string `yaml:"url"`
+	// Token is the endpoint's key, sk_poll_….
+	Token Secret `yaml:"token"`
+	// TokenFile is a file that holds the token, instead of Token.
+	TokenFile string `yaml:"token_file"`
+	// Start is where the very first fetch begins: latest (default, what is sent from then
+	// on), earliest (all that the endpoint has) or a time, 2026-02-12T12:00:00Z. Later
+	// fetches go on from the position that the journal keeps.
+	Start string `yaml:"start"`
+	// Interval is the pause after the endpoint had nothing more. Default 5s.
+	Interval time.Duration `yaml:"interval"`
+}
+
+// checkPull looks at the polling endpoint of one source.
+func (l *loader) checkPull(key string, p *Pull) {
+	l.secretFile(key+".token", &p.Token, &p.TokenFile)
+	l.positive(key+".interval", p.Interval)
+	if _, err := pull.ParseStart(p.Start); err != nil {
+		l.mistake(key+".start", "%s is %v", quote(p.Start), err)
+	}
+	if p.URL == "" {
+		if p.Token != "" {
+			l.mistake(key+".url", "empty, but there is a token: copy the polling endpoint's URL from the sender's portal")
+		}
+		return
+	}
+	if err := pull.CheckURL(p.URL); err != nil {
+		l.mistake(key+".url", "%v", err)
+	}
+	if p.Token == "" && !l.withoutSecrets && !l.bad(key+".token_file") {
+		l.mistake(key+".token", "empty: copy the polling endpoint's key, sk_poll_…, from the sender's portal (%s)", variable(key+".token"))
+	}
 }
 
 const (
@@ -59,7 +101,7 @@ const (
 )
 
 func newSource(name string) Source {
-	return Source{Auth: "svix", Tolerance: 5 * time.Minute, SubjectPrefix: name}
+	return Source{Auth: "svix", Tolerance: 5 * time.Minute, SubjectPrefix: name, Pull: Pull{Start: "latest", Interval: 5 * time.Second}}
 }
 
 var (
@@ -81,6 +123,7 @@ func checkSourceName(name string) string {
 func (l *loader) checkSources() {
 	for _, name := range slices.Sorted(maps.Keys(l.cfg.Sources)) {
 		s, key := l.cfg.Sources[name], "sources."+name
+		l.checkPull(key+".pull", &s.Pull)
 		l.checkSecrets(key, &s)
 		l.cfg.Sources[name] = s
 
@@ -198,6 +241,7 @@ func (l *loader) checkSecrets(key string, s *Source) {
 	switch {
 	case s.Auth == "none" && len(joined) > 0:
 		l.mistake(key+".auth", "none, but the source has secrets, which nothing would check: remove them, or choose how to check them")
+	case l.cfg.Server.Listen == "" && s.Pull.URL != "": // nobody reaches the source
 	case s.Auth == "none":
 		l.warn(key+".auth", "none: whoever reaches the listener can send events as this source")
 	case len(joined) == 0 && !l.bad(key+".secrets_file"):
