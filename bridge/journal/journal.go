@@ -37,7 +37,7 @@ type Options struct {
 	// here; a small one makes for a small log. Default 10 GiB.
 	MaxBytes int64
 	// ReadOnly opens the journal for reading: nothing is written, not even the
-	// replay of its log.
+	// replay of its log. The directory may be one that cannot be written.
 	ReadOnly bool
 	Log      *zap.Logger
 	// Registerer takes the journal's metrics; nil registers nothing.
@@ -71,6 +71,9 @@ func (o *Options) validate() error {
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default
+	}
+	if o.ReadOnly {
+		o.FS = snapshotFS{o.FS}
 	}
 	return nil
 }

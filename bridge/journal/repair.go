@@ -73,7 +73,7 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 	if err != nil {
 		return report, fmt.Errorf("repair %s: %w", from, err)
 	}
-	lock, err := pebble.LockDirectory(from, vfs.Default)
+	lock, err := pebble.LockDirectory(from, snapshotFS{vfs.Default})
 	if err != nil {
 		return report, openError(vfs.Default, from, err)
 	}
