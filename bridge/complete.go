@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,7 +13,6 @@ import (
 
 // decision is what a list of results means for the journal.
 type decision struct {
-	marks  []journal.Mark // events that JetStream has
 	dead   []burial       // pending events that will not be stored
 	forget []journal.Item // events whose ids the sender may use again
 }
@@ -25,8 +25,9 @@ type burial struct {
 // complete works off the results of attempts, in the steps that keep the promise:
 //
 //	examine  an acknowledgement that proves a loss is taken for a failure
+//	mark     the journal notes what JetStream has, before any event is sent that waited for it
 //	decide   what each result means: pure, over the scheduler
-//	write    the journal, before any event is sent that waited for one of these
+//	write    the rest into the journal
 //	tell     metrics, waiting requests, the log, the replay
 //
 // A crash before write sends all of them again under their ids; one after it has told
@@ -37,8 +38,10 @@ func (l *loop) complete(results []result) error {
 	if err != nil {
 		return err
 	}
+	if err := l.mark(results, marks); err != nil {
+		return err
+	}
 	d := l.decide(results, now)
-	d.marks = marks
 	if err := l.write(d); err != nil {
 		return err
 	}
@@ -105,6 +108,28 @@ func (l *loop) examine(results []result, now time.Time) ([]journal.Mark, error) 
 	return marks, nil
 }
 
+// mark writes the marks. An acknowledgement whose stream sequence is another event's is
+// made a failure: the journal has noted the rollback that it proves.
+func (l *loop) mark(results []result, marks []journal.Mark) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	collisions, err := l.b.journal.MarkPublished(marks)
+	if err != nil || len(collisions) == 0 {
+		return err
+	}
+	for i := range results {
+		res := &results[i]
+		if res.failure == nil && slices.ContainsFunc(collisions, func(c journal.Collision) bool {
+			return c.Seq == res.item.Seq && c.StreamSeq == res.receipt.Sequence
+		}) {
+			res.failure = &Failure{Class: LinkDown, Reason: "the stream was rolled back"}
+		}
+	}
+	l.lose("the stream was rolled back behind a connection that stayed up")
+	return nil
+}
+
 // decide ends each attempt in the scheduler, and says what the journal has to know. One
 // thing is done for each class of failure.
 func (l *loop) decide(results []result, now time.Time) (d decision) {
@@ -161,11 +186,6 @@ func (l *loop) write(d decision) error {
 			return failed
 		}
 		l.b.o.Log.Error("forget delivery ids", zap.Error(err)) // a damaged one; the rest goes on
-	}
-	if len(d.marks) > 0 {
-		if err := l.b.journal.MarkPublished(d.marks); err != nil {
-			return err
-		}
 	}
 	for _, dead := range d.dead {
 		if err := l.b.journal.MarkDead(dead.item, dead.death); err != nil {

@@ -115,7 +115,7 @@ func published(t *testing.T, j *journal.Journal, sequences ...uint64) {
 		}
 		marks = append(marks, journal.Mark{Item: item, StreamSeq: seq, At: time.Now()})
 	}
-	if err := j.MarkPublished(marks); err != nil {
+	if _, err := j.MarkPublished(marks); err != nil {
 		t.Fatal(err)
 	}
 }

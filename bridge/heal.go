@@ -70,11 +70,11 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 		}
 		if errors.Is(err, ErrNotPermitted) {
 			b.o.Log.Warn("the stream cannot be looked at: should NATS lose acknowledged events, nobody would notice", zap.Error(err))
-			return finding{answered: true, blind: true}
+			return b.unverifiable()
 		}
 		if journal.Damaged(err) {
 			b.o.Log.Error("the journal's places in the stream cannot be read: should NATS lose acknowledged events, nobody would notice; 'persat-bridge journal repair' saves the rest", zap.Error(err))
-			return finding{answered: true, blind: true}
+			return b.unverifiable()
 		}
 		b.linkWaits(err)
 		if !said && time.Since(begin) > showHeldAfter {
@@ -87,6 +87,16 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 			return finding{}
 		}
 	}
+}
+
+// unverifiable is the finding where the stream cannot be verified: a rollback that is noted
+// needs no verification.
+func (b *Bridge) unverifiable() finding {
+	noted, err := b.journal.RollbackNoted()
+	if err != nil {
+		b.o.Log.Error("the note of a rollback of the stream cannot be read", zap.Error(err))
+	}
+	return finding{answered: true, blind: true, lost: noted}
 }
 
 // present are the places that have been found in the stream in the looks before, so that

@@ -38,7 +38,7 @@ func TestRepairLeavesPlacesOfAFormerStream(t *testing.T) {
 		}
 		marks = append(marks, Mark{Item: item, StreamSeq: uint64(i + 1), At: time.Now()}) // 1 and 2 of the new
 	}
-	if err := j.MarkPublished(marks); err != nil {
+	if _, err := j.MarkPublished(marks); err != nil {
 		t.Fatal(err)
 	}
 	before, _, _ := j.LastPosition()
@@ -165,7 +165,7 @@ func TestDropPublishedWhilePublishing(t *testing.T) {
 			j.moving.Unlock()
 		}
 		time.Sleep(time.Millisecond)
-		if err := j.MarkPublished(marks); err != nil {
+		if _, err := j.MarkPublished(marks); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -372,7 +372,7 @@ func TestTrimLeavesAKeyTakenMeanwhile(t *testing.T) {
 			}
 			marks = append(marks, Mark{Item: item.Clone(), StreamSeq: item.Seq, At: time.Now()})
 		}
-		if err := j.MarkPublished(marks); err != nil {
+		if _, err := j.MarkPublished(marks); err != nil {
 			t.Fatal(err)
 		}
 		offset.Store(int64(2 * time.Hour))

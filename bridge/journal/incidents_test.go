@@ -76,7 +76,7 @@ func TestTrimAfterAClockThatWasAhead(t *testing.T) {
 		}
 		marks = append(marks, Mark{Item: item, StreamSeq: seq, At: item.Appended})
 	}
-	if err := j.MarkPublished(marks); err != nil {
+	if _, err := j.MarkPublished(marks); err != nil {
 		t.Fatal(err)
 	}
 	n, err := j.Trim(time.Now().Add(-72*time.Hour), time.Now().Add(-72*time.Hour))
@@ -127,7 +127,7 @@ func TestTrimBehindManyRecordsFromTheFuture(t *testing.T) {
 		item, _, _ := j.Load(seq)
 		marks = append(marks, Mark{Item: item, StreamSeq: seq, At: item.Appended})
 	}
-	if err := j.MarkPublished(marks); err != nil {
+	if _, err := j.MarkPublished(marks); err != nil {
 		t.Fatal(err)
 	}
 	records := 0

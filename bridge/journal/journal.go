@@ -141,6 +141,10 @@ type Journal struct {
 	trimmedSpan   bodyRun
 	trimmedBodies int
 	trimmedAt     uint64 // where the slow round of Trim goes on
+	// marking is held by MarkPublished: two at a time would not see each other's positions.
+	marking sync.Mutex
+	// highestPosition is at or above every stream sequence that a record has.
+	highestPosition atomic.Uint64
 	// firstBody is below every published record that has a body.
 	firstBody atomic.Uint64
 

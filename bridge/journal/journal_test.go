@@ -78,7 +78,7 @@ func markPublished(t *testing.T, j *Journal, seqs ...uint64) {
 		}
 		marks = append(marks, Mark{Item: item, StreamSeq: seq + 1000, At: time.Now()})
 	}
-	if err := j.MarkPublished(marks); err != nil {
+	if _, err := j.MarkPublished(marks); err != nil {
 		t.Fatal(err)
 	}
 }

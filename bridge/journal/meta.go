@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -130,5 +131,10 @@ func (j *Journal) load() error {
 	}
 	j.next = next
 	j.durable.Store(next)
-	return nil
+	last, _, err := j.lastSeq(prefixStream)
+	if Damaged(err) {
+		last, err = math.MaxUint64, nil // so that every mark is compared
+	}
+	j.highestPosition.Store(last)
+	return err
 }

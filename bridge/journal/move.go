@@ -1,44 +1,8 @@
 package journal
 
 import (
-	"encoding/binary"
-	"time"
-
 	"github.com/cockroachdb/pebble/v2"
 )
-
-// Mark says that JetStream acknowledged a record. Item is the record as it was
-// read, so that the mark can carry it over without another read.
-type Mark struct {
-	Item
-	StreamSeq uint64
-	At        time.Time
-}
-
-// MarkPublished moves records from pending to published.
-func (j *Journal) MarkPublished(marks []Mark) error {
-	var room []byte
-	err := j.change("mark published", func(b *pebble.Batch) error {
-		for _, m := range marks {
-			v := m.value()
-			v.streamSeq, v.at = m.StreamSeq, m.At
-			if err := move(b, m.Seq, prefixPending, prefixPublished, &v); err != nil {
-				return err
-			}
-			room = binary.BigEndian.AppendUint64(room[:0], m.Seq)
-			if err := setSeq(b, prefixStream, m.StreamSeq, room); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil { // after, or a DropPublished that is under way might see neither
-		for _, m := range marks {
-			j.hasBodyFrom(m.Seq)
-		}
-	}
-	return err
-}
 
 // MarkDead moves a record from pending to dead.
 func (j *Journal) MarkDead(item Item, d Death) error {

@@ -19,7 +19,9 @@ func (j *Journal) NoteStream(identity string) error {
 
 // ReplaceStream notes another stream and drops the positions in the one before.
 func (j *Journal) ReplaceStream(identity string) error {
-	return j.changeSynced("replace the stream", func(b *pebble.Batch) error {
+	j.marking.Lock()
+	defer j.marking.Unlock()
+	err := j.changeSynced("replace the stream", func(b *pebble.Batch) error {
 		if err := b.DeleteRange([]byte{prefixStream}, []byte{prefixStream + 1}, nil); err != nil {
 			return err
 		}
@@ -28,6 +30,10 @@ func (j *Journal) ReplaceStream(identity string) error {
 		}
 		return metaStream.setText(b, identity)
 	})
+	if err == nil {
+		j.highestPosition.Store(0)
+	}
+	return err
 }
 
 // NoteRollback notes that the stream was rolled back to before a stream sequence, or
@@ -35,13 +41,16 @@ func (j *Journal) ReplaceStream(identity string) error {
 func (j *Journal) NoteRollback(streamSeq uint64) error {
 	j.noting.Lock()
 	defer j.noting.Unlock()
+	return j.changeSynced("note a rollback", func(b *pebble.Batch) error { return j.addRollback(b, streamSeq) })
+}
+
+// addRollback is called with noting held.
+func (j *Journal) addRollback(b *pebble.Batch, streamSeq uint64) error {
 	noted, err := j.RollbackNoted()
 	if err != nil || noted != 0 && noted <= streamSeq {
 		return err
 	}
-	return j.changeSynced("note a rollback", func(b *pebble.Batch) error {
-		return metaRollback.set(b, streamSeq)
-	})
+	return metaRollback.set(b, streamSeq)
 }
 
 // RollbackNoted is the lowest stream sequence that NoteRollback noted; 0 for none.

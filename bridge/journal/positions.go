@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -111,11 +110,23 @@ func (j *Journal) HasPosition(seq uint64) (bool, error) {
 
 // ownsPosition says whether a stream sequence is noted as this record's.
 func (j *Journal) ownsPosition(streamSeq, seq uint64) (bool, error) {
-	owner, err := j.get(seqKey(prefixStream, streamSeq))
-	if errors.Is(err, ErrNotFound) {
+	owner, err := j.ownerSeq(streamSeq)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, errValue) {
 		return false, nil
 	}
-	return err == nil && bytes.Equal(owner, binary.BigEndian.AppendUint64(nil, seq)), err
+	return err == nil && owner == seq, err
+}
+
+// ownerSeq is the record that is noted at a stream sequence.
+func (j *Journal) ownerSeq(streamSeq uint64) (uint64, error) {
+	b, err := j.get(seqKey(prefixStream, streamSeq))
+	if err != nil {
+		return 0, fmt.Errorf("stream sequence %d: %w", streamSeq, err)
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("stream sequence %d: %w", streamSeq, errValue)
+	}
+	return binary.BigEndian.Uint64(b), nil
 }
 
 // HasWholeStream says whether the journal can fill an empty stream with all that was ever

@@ -80,7 +80,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 						marks = append(marks, Mark{Item: item, StreamSeq: place, At: time.Now()})
 					}
 				}
-				_ = j.MarkPublished(marks)
+				_, _ = j.MarkPublished(marks)
 			case 5:
 				for _, seq := range live(prefixPending) {
 					if random.IntN(10) == 0 {

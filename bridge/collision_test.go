@@ -1,0 +1,103 @@
+package bridge_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+)
+
+// holdsOnce fails the test unless the stream has each of these events, once.
+func (m *memory) holdsOnce(t *testing.T, want ...string) {
+	t.Helper()
+	got := m.stored()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the stream has %v, want %v", got, want)
+	}
+}
+
+func numberedIDs(letter string, n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("persat:%s%d", letter, i))
+	}
+	return ids
+}
+
+// The acknowledgement of the last event was lost; its repeat was acknowledged as a duplicate.
+// Then the server lost power behind a connection that stayed up, and with it this event. The
+// next event got its sequence, and its mark overwrote the position: nothing found the loss.
+func TestEventAcknowledgedAsADuplicateIsNotLost(t *testing.T) {
+	m := &memory{created: "1"}
+	var lose atomic.Int32
+	r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+	}
+	r.drained()
+	lose.Store(1)
+	r.accept(delivery("last", "1"), bridge.Accepted) // stored at 6, as the repeat's acknowledgement says
+	r.drained()
+	m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5] })
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
+	}
+	want := append(append(numberedIDs("a", 5), numberedIDs("b", 5)...), "persat:last")
+	eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
+	r.drained()
+	m.holdsOnce(t, want...)
+}
+
+// The process was killed before it had noted the acknowledgements of five events, and learned
+// their stream sequences from the duplicates. Then the server lost three of them.
+func TestEventsKnownFromDuplicatesAfterAKillAreNotLost(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	r.drained()
+	r.stop()
+	m.set(func() {
+		for _, id := range numberedIDs("a", 5) {
+			m.ids, m.bodies = append(m.ids, id), append(m.bodies, "x")
+		}
+	})
+	r.open(false, func(o *bridge.Options) { o.Publisher = m })
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+	}
+	r.stop()
+	r.open(true, func(o *bridge.Options) { o.Publisher = m })
+	r.drained()
+	m.set(func() { m.ids, m.bodies = m.ids[:2:2], m.bodies[:2:2] })
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
+	}
+	want := append(numberedIDs("a", 5), numberedIDs("b", 5)...)
+	eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
+	r.drained()
+	m.holdsOnce(t, want...)
+}
+
+// A client that may not read the stream's state cannot verify it. Two events at one stream
+// sequence prove the loss without that.
+func TestCollisionHealsAStreamThatCannotBeVerified(t *testing.T) {
+	m := &memory{created: "1"}
+	m.look = func(context.Context) error { return bridge.ErrNotPermitted }
+	r := memoryRig(t, m)
+	for i := range 20 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
+	}
+	r.drained()
+	m.set(func() { m.ids, m.bodies = m.ids[:12:12], m.bodies[:12:12] })
+	r.accept(delivery("b0", "1"), bridge.Accepted)
+	want := append(numberedIDs("a", 20), "persat:b0")
+	eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
+	r.drained()
+	m.holdsOnce(t, want...)
+	if noted, err := r.journal.RollbackNoted(); err != nil || noted != 0 {
+		t.Errorf("after the heal a rollback is noted at %d (%v)", noted, err)
+	}
+}
