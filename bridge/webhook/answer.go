@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"go.uber.org/zap"
@@ -78,6 +79,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 		r = notTaken(err)
 	}
 	s.countersOf(c).rejected[r.reason].Inc()
+	s.diagnosisOf(c).refused(r, c.Request(), c.RealIP(), time.Now())
 	if entry := s.log.Check(zap.DebugLevel, "request refused"); entry != nil {
 		entry.Write(zap.String("path", c.Request().URL.Path), zap.String("address", c.RealIP()),
 			zap.Int("code", r.code), zap.String("reason", string(r.reason)), zap.String("detail", r.detail))
@@ -142,6 +144,13 @@ func (s *Server) gateOf(c echo.Context) *gate {
 		return nil
 	}
 	return s.gates[name]
+}
+
+func (s *Server) diagnosisOf(c echo.Context) *diagnosis {
+	if g := s.gateOf(c); g != nil {
+		return g.diagnosis
+	}
+	return s.unknown
 }
 
 func (s *Server) countersOf(c echo.Context) *counters {

@@ -1,10 +1,16 @@
 package webhook
 
 import (
+	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func TestDiagnosis(t *testing.T) {
@@ -68,5 +74,136 @@ func TestDiagnosisCountsTheRefused(t *testing.T) {
 	lines := f.logs.FilterMessageSnippet("taken again").All()
 	if len(lines) != 1 || lines[0].ContextMap()["refused"] != int64(5) {
 		t.Errorf("got %v, want one line with 5 refused", lines)
+	}
+}
+
+// A sender that is refused for another reason than its signature was once never seen:
+// at level info the log said nothing, for as long as it lasted.
+func TestDiagnosisOfOtherRefusals(t *testing.T) {
+	svix := Source{Name: "persat", Auth: AuthSvix, Secrets: []string{secretA}}
+	tests := []struct {
+		name   string
+		source Source
+		change func(r *http.Request)
+		reason Reason
+		want   string // in the line
+	}{
+		{"signature in another version only", svix, func(r *http.Request) { r.Header.Set("Svix-Signature", "v1a,AAAA") }, MalformedSignature, "capture"},
+		{"timestamp in milliseconds", svix, func(r *http.Request) { r.Header.Set("Svix-Timestamp", "1700000000000") }, MalformedSignature, "capture"},
+		{"allow_cidrs sees the proxy", Source{Name: "persat", Auth: AuthSvix, Secrets: []string{secretA}, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}},
+			func(*http.Request) {}, BadAddress, "trusted_proxies"},
+		{"doubled slash", svix, func(r *http.Request) { r.URL.Path = "//webhooks/persat" }, NotFound, "/webhooks/"},
+		{"source that is not configured", svix, func(r *http.Request) { r.URL.Path = "/webhooks/nobody" }, NotFound, "/webhooks/"},
+		{"PUT", svix, func(r *http.Request) { r.Method = "PUT" }, WrongMethod, "POST"},
+		{"redirect that made it a GET", svix, func(r *http.Request) { r.Method = "GET" }, WrongMethod, "redirect"},
+		{"too large", svix, func(r *http.Request) { r.ContentLength = 5 << 20 }, BodyTooLarge, "max_body_bytes"},
+		{"over the rate", Source{Name: "persat", Auth: AuthNone, RateLimit: 1e-9}, func(*http.Request) {}, OverRate, "rate_limit"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, Options{Sources: []Source{tt.source}})
+			for i := range 12 {
+				r := signed(t, secretA, fmt.Sprint("msg_", i), time.Now(), event)
+				tt.change(r)
+				f.do(r)
+			}
+			lines := f.logs.All()
+			if len(lines) != 1 {
+				t.Fatalf("got %d lines, want 1: %v", len(lines), lines)
+			}
+			fields := lines[0].ContextMap()
+			if !strings.Contains(lines[0].Message, tt.want) || fields["reason"] != string(tt.reason) || fields["address"] != "192.0.2.1" {
+				t.Errorf("got %q %v, want %q and reason %s", lines[0].Message, fields, tt.want, tt.reason)
+			}
+			for name, value := range fields {
+				if s, ok := value.(string); ok && (strings.Contains(strings.ReplaceAll(s, "v1,<base64>", ""), "v1,") || strings.Contains(s, "C-19349") || strings.Contains(s, "whsec")) {
+					t.Errorf("field %s tells too much: %q", name, s)
+				}
+			}
+		})
+	}
+}
+
+// Scanners GET unknown paths all day: that is no news.
+func TestDiagnosisOfScanners(t *testing.T) {
+	f := newFixture(t, Options{})
+	for range 20 {
+		r := request("")
+		r.Method, r.URL.Path = http.MethodGet, "/.env"
+		f.do(r)
+	}
+	if lines := f.logs.All(); len(lines) != 0 {
+		t.Errorf("got %v, want no line", lines)
+	}
+}
+
+// refusals are a diagnosis that is given so many refused requests from an address.
+func refusals(d *diagnosis, address string, n int) {
+	r := request(event)
+	for range n {
+		d.refused(errAddress, r, address, time.Now())
+	}
+}
+
+// A sender that is refused for days is seen each day, with how many it were.
+func TestDiagnosisEachDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		d := newDiagnosis("persat", zap.New(core))
+		for range 3 * 24 { // hours
+			refusals(d, "192.0.2.1", 2)
+			time.Sleep(time.Hour)
+		}
+		var counts []any
+		for _, line := range logs.All() {
+			counts = append(counts, line.ContextMap()["refused"])
+		}
+		if fmt.Sprint(counts) != "[3 51 99]" { // the first line came in the second hour
+			t.Errorf("got lines with %v refused, want one a day", counts)
+		}
+		time.Sleep(2 * reportAgain)
+		refusals(d, "192.0.2.1", 3)
+		if last := logs.All()[len(logs.All())-1].ContextMap(); last["refused"] != int64(3) {
+			t.Errorf("after two days of silence: %v, want a run of its own", last)
+		}
+	})
+}
+
+// A stranger who is refused does not hide the sender, nor does a sender who is taken.
+func TestDiagnosisByNetwork(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	d := newDiagnosis("persat", zap.New(core))
+	refusals(d, "192.0.2.1", 50)
+	for range 3 {
+		refusals(d, "198.51.100.1", 1)
+		d.verified("203.0.113.1", time.Now())
+	}
+	if n := logs.Len(); n != 2 {
+		t.Errorf("got %d lines, want one for each network: %v", n, logs.All())
+	}
+	d.verified("198.51.100.9", time.Now())
+	if n := logs.FilterMessageSnippet("taken again").Len(); n != 1 {
+		t.Errorf("got %d lines of the end, want 1: %v", n, logs.All())
+	}
+}
+
+// Refusals from very many networks are bounded in memory and in lines, and do not make
+// a run forgotten that is longer than theirs.
+func TestDiagnosisIsBounded(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	d := newDiagnosis("persat", zap.New(core))
+	refusals(d, "192.0.2.1", 2)
+	for i := range 2000 {
+		refusals(d, fmt.Sprintf("10.%d.%d.1", i/256, i%256), 1)
+	}
+	refusals(d, "192.0.2.1", 1)
+	if len(d.runs) > maxRuns || logs.Len() != 1 {
+		t.Errorf("%d runs and %d lines, want at most %d and 1", len(d.runs), logs.Len(), maxRuns)
+	}
+	for i := range 500 {
+		refusals(d, fmt.Sprintf("10.%d.%d.1", i/256, i%256), reportAfter)
+	}
+	if n := logs.Len(); n != reportsAnHour {
+		t.Errorf("%d lines in an hour, want %d", n, reportsAnHour)
 	}
 }

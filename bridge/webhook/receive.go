@@ -37,7 +37,6 @@ func (s *Server) receive(c echo.Context) error {
 	}
 	now := time.Now()
 	v := g.authenticator().check(r, b.bytes, now)
-	g.diagnosis.note(v, r, now)
 	if !v.OK() {
 		refused := unauthenticated(v)
 		if g.kind == AuthBasic {
@@ -45,6 +44,7 @@ func (s *Server) receive(c echo.Context) error {
 		}
 		return refused
 	}
+	g.diagnosis.verified(c.RealIP(), now)
 	// Only what is authentic uses up the rate and the slots: a stranger has none.
 	if g.limiter != nil && !g.limiter.Allow() {
 		return &refusal{code: http.StatusTooManyRequests, reason: OverRate, text: "too many requests", retryAfter: g.secondsToNext()}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 )
@@ -67,6 +68,8 @@ type refusal struct {
 	cut bool
 	// challenge is the WWW-Authenticate header of a 401.
 	challenge string
+	// at is the time that a signed request gives itself.
+	at time.Time
 	// detail is for the log of this host, never for the sender.
 	detail string
 }
@@ -98,7 +101,7 @@ func notTaken(err error) *refusal {
 
 // unauthenticated is the answer to a verdict that is not OK.
 func unauthenticated(v Verdict) *refusal {
-	r := &refusal{code: http.StatusUnauthorized, reason: v.Reason, detail: v.Detail}
+	r := &refusal{code: http.StatusUnauthorized, reason: v.Reason, detail: v.Detail, at: v.At}
 	switch v.Reason {
 	case MissingSignature:
 		r.code, r.text = http.StatusBadRequest, "signature headers missing"

@@ -118,7 +118,8 @@ func (o Options) validate() error {
 type Server struct {
 	acceptor Acceptor
 	gates    map[string]*gate
-	other    *counters // of what no gate counts
+	other    *counters  // of what no gate counts
+	unknown  *diagnosis // of what no gate diagnoses
 	bodies   *bodies
 	readings *readings
 	slots    chan struct{} // one in it for each request in Accept
@@ -154,6 +155,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 		acceptor:        a,
 		gates:           make(map[string]*gate, len(o.Sources)),
 		other:           m.source(otherSource),
+		unknown:         newDiagnosis(otherSource, o.Log),
 		bodies:          newBodies(o.MaxBodyBytes),
 		readings:        newReadings(maxReading),
 		slots:           make(chan struct{}, o.MaxInFlight),

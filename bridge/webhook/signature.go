@@ -167,7 +167,7 @@ func readHeaders(h http.Header) (v Verdict, timestamp, signatures string) {
 	return Verdict{Reason: MissingSignature, Detail: missingHeaders(h)}, "", ""
 }
 
-// missingHeaders tells a request without any signature header from one that has
+// missingHeaders is empty for a whole set, and tells a request without any signature header from one that has
 // lost a part of its set on the way.
 func missingHeaders(h http.Header) string {
 	for _, f := range families {
@@ -176,6 +176,9 @@ func missingHeaders(h http.Header) string {
 			if len(h[name]) == 0 {
 				absent = append(absent, strings.ToLower(name))
 			}
+		}
+		if len(absent) == 0 {
+			return ""
 		}
 		if len(absent) < 3 {
 			return "without " + strings.Join(absent, ", ")
