@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/autoconfig"
 )
 
 // Keys are the decoded secrets of a source: more than one while rotating. They are
@@ -49,13 +51,16 @@ func (m *mac) sign(head, body []byte) []byte {
 }
 
 // ParseSecrets decodes secrets as Svix shows them, base64 with or without
-// "whsec_" in front. Its errors name a secret by its position, never by value.
+// "whsec_" in front, or an AutoConfig token, whose signing secret counts. Its errors name a secret by its position, never by value.
 func ParseSecrets(secrets []string) (Keys, error) {
 	var keys Keys
 	var errs []error
 	for i, secret := range secrets {
+		secret, tokenErr := autoconfig.SigningSecret(secret)
 		decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 		switch {
+		case tokenErr != nil:
+			errs = append(errs, fmt.Errorf("secret %d: %w", i+1, tokenErr))
 		case err != nil:
 			// The decoder's own words quote nothing, but say where it stumbled.
 			errs = append(errs, fmt.Errorf("secret %d is not base64 with or without whsec_ in front: copy it whole", i+1))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/persat-bridge/persat-bridge/bridge/autoconfig"
 	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
@@ -65,6 +67,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	} else if _, err := fmt.Fprintf(p.stdout, "configuration ok: %s\n", summary); err != nil {
 		return err
 	}
+	findings = append(findings, autoConfigNotes(cfg)...)
 	if o.connect {
 		findings = append(findings, checkNATS(ctx, cfg)...)
 	}
@@ -80,6 +83,19 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		return errQuiet
 	}
 	return nil
+}
+
+// autoConfigNotes says which endpoints the AutoConfig tokens among the secrets are for.
+func autoConfigNotes(cfg *config.Config) []publisher.Finding {
+	var notes []publisher.Finding
+	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
+		for _, secret := range cfg.Sources[name].Secrets {
+			if token, err := autoconfig.Parse(secret.Reveal()); err == nil {
+				notes = append(notes, publisher.Finding{Level: publisher.Note, Text: fmt.Sprintf("sources.%s.secrets: an AutoConfig token, %s; 'persat-bridge register' sets or compares it", name, token)})
+			}
+		}
+	}
+	return notes
 }
 
 // natsName names the NATS that the configuration chooses.

@@ -103,7 +103,7 @@ func (p *program) root() *cobra.Command {
 	root.Version = version
 	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.tailCommand(),
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.registerCommand(), p.tailCommand(),
 		p.checkCommand(), p.deadCommand(), p.replayCommand(), p.streamCommand(), p.journalCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
 	return root
 }

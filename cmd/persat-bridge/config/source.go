@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/persat-bridge/persat-bridge/bridge/autoconfig"
 	"github.com/persat-bridge/persat-bridge/bridge/pull"
 )
 
@@ -24,7 +25,8 @@ type Source struct {
 	Auth string `yaml:"auth"`
 	// Secrets are what it proves it with, several while one replaces another, any
 	// of which will do. For svix each is whsec_ and base64, as the portal shows it
-	// (the prefix may be missing), and one entry may be several with commas between,
+	// (the prefix may be missing) or an AutoConfig token, auto_v1_…, whose signing secret
+	// counts; one entry may be several with commas between,
 	// for those who have one variable; for basic user:password; for header
 	// Header-Name: value; for none there must not be any. Empty entries are
 	// skipped, so that ${OLD_SECRET:-} may be one. No secret, no start.
@@ -260,6 +262,9 @@ func (l *loader) secretHint(key string) string {
 // The checks below say what is wrong with a secret, and never the secret.
 
 func checkSvix(secret string) string {
+	if _, err := autoconfig.SigningSecret(secret); err != nil {
+		return err.Error()
+	}
 	if len(svixKey(secret)) == 0 {
 		return "not whsec_ and base64: copy the secret whole from the sender's portal"
 	}
@@ -267,6 +272,7 @@ func checkSvix(secret string) string {
 }
 
 func svixKey(secret string) []byte {
+	secret, _ = autoconfig.SigningSecret(secret)
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {
 		return nil
