@@ -43,7 +43,8 @@ func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
 		states := [...]State{Pending, Published, Dead}
 		var its [len(states)]*iterator
 		for i, prefix := range [...]byte{prefixPending, prefixPublished, prefixDead} {
-			it, err := j.newIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: seqKey(prefix, before)})
+			// All of them read as of one moment: a record that moves meanwhile is in one state.
+			it, err := j.newIterLike(its[0], &pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: seqKey(prefix, before)})
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("read journal: %w", err))
 				return

@@ -161,6 +161,22 @@ func (j *Journal) newIter(o *pebble.IterOptions) (*iterator, error) {
 	return &iterator{it, j}, nil
 }
 
+// newIterLike is newIter as of the moment of another iterator, if there is one.
+func (j *Journal) newIterLike(other *iterator, o *pebble.IterOptions) (*iterator, error) {
+	if other == nil {
+		return j.newIter(o)
+	}
+	if err := j.enter(); err != nil {
+		return nil, err
+	}
+	it, err := other.Clone(pebble.CloneOptions{IterOptions: o})
+	if err != nil {
+		j.leave()
+		return nil, err
+	}
+	return &iterator{it, j}, nil
+}
+
 // iter reads the records under prefix from sequence from on.
 func (j *Journal) iter(prefix byte, from uint64) (*iterator, error) {
 	return j.newIter(&pebble.IterOptions{LowerBound: seqKey(prefix, from), UpperBound: []byte{prefix + 1}})
