@@ -60,3 +60,49 @@ func TestImportRules(t *testing.T) {
 		})
 	}
 }
+
+// TestImportChain holds the longest chain of imports below the command to three:
+// webhook → bridge → journal, say, and no link more.
+func TestImportChain(t *testing.T) {
+	imports := make(map[string][]string)
+	for _, line := range list(t, "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, module+"...") {
+		words := strings.Fields(line)
+		if strings.HasPrefix(words[0], module+"cmd/") {
+			continue
+		}
+		imports[words[0]] = words[1:]
+	}
+	chains := make(map[string][]string)
+	var chain func(pkg string) []string
+	chain = func(pkg string) []string {
+		if known := chains[pkg]; known != nil {
+			return known
+		}
+		var longest []string
+		for _, dep := range imports[pkg] {
+			if _, own := imports[dep]; !own {
+				continue
+			}
+			if below := chain(dep); len(below) > len(longest) {
+				longest = below
+			}
+		}
+		chains[pkg] = append([]string{strings.TrimPrefix(pkg, module)}, longest...)
+		return chains[pkg]
+	}
+	for pkg := range imports {
+		if c := chain(pkg); len(c) > 3 {
+			t.Errorf("the chain %s has %d links, want at most 3", strings.Join(c, " → "), len(c))
+		}
+	}
+}
+
+// list runs go list and returns its lines that are not empty.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list"}, args...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(strings.Split(string(out), "\n"), func(line string) bool { return line == "" })
+}
