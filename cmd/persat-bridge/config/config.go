@@ -120,7 +120,7 @@ type Publish struct {
 type Backoff struct {
 	// Initial is the first wait. Default 100ms.
 	Initial time.Duration `yaml:"initial"`
-	// Max is the longest. Default 30s: an event can be this late after a repair.
+	// Max is the longest, jitter included. Default 30s: an event can be this late after a repair.
 	Max time.Duration `yaml:"max"`
 	// Multiplier is the growth from one wait to the next. Default 2, at least 1.
 	Multiplier float64 `yaml:"multiplier"`
