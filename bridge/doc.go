@@ -37,33 +37,60 @@
 //
 // # Order
 //
-// An event names the entities it speaks of. Events that share an entity are
-// published in the order of acceptance, never two in flight; all others overtake
-// each other freely. An event of several entities waits for all of them, and
-// all of them wait for it. An event without an entity is ordered among the
-// events of its source and type that have none either. Dispatch (dispatch.go)
-// is one goroutine that owns this state, so there is no lock to get wrong.
+// An event names the entities that it is about. Events of one entity, which is a source,
+// a kind (the event type up to its first dot) and an id, are published in the order of
+// acceptance, never two in flight; all others overtake each other freely. An event of
+// several entities waits for all of them, and all of them wait for it. An event without
+// an entity is ordered among the events of its source and type that have none either.
+// Package schedule decides that and nothing else; its simulation proves it.
+//
+// # Who owns what
+//
+//	loop.go      the session's phase, the scheduler, the replay, the cursor: one goroutine
+//	sender.go    begins attempts, in a goroutine of its own
+//	complete.go  examine, decide, write, tell: from an acknowledgement to the mark on disk
+//	link.go      connects; verify and lookUp ask the stream. Each sends the loop one answer
+//	status.go    the view that the loop publishes, for everybody else
+//
+// The loop waits for the disk and never for NATS, and nobody waits for the loop but who
+// changes something: Status, Ready and the metrics read what was published last. What
+// others ask of the loop are commands, values with a type each. Locks remain where two
+// goroutines count something (backlog, notices, link); none is held across I/O, but for
+// the one that lets operators change dead letters one after the other.
 //
 // # A stream that forgets
 //
 // JetStream acknowledges before it syncs unless it is told otherwise, so a host that
 // lost power may have forgotten events. Every session begins by comparing the newest
-// places in the stream with what the journal has of them, and sends again what is
-// missing before anything new (heal.go). A server behind another one can forget without
-// a session ending: watch.go looks for that.
+// acknowledged stream sequences with what the stream has, and sends again what is missing
+// before anything new (heal.go). A server behind another one can forget without a session
+// ending: watch.go looks for that.
 //
 // # Failure
 //
 // A publisher says of each failed attempt what kind of failure it was (Class),
 // and Run does one thing for each kind. What an operator can repair without
-// touching the event waits, for ever if need be; a dead letter is what was refused for
-// itself (its size, its headers), or failed max_attempts times for no known reason. An outage of any length makes none.
+// touching the event waits, for ever if need be; a dead letter is an event that was
+// refused for itself (its size, its headers), or that failed max_attempts times for no
+// known reason. An outage of any length makes none.
 //
-// A failure of the kind Held closes a gate in front of the event's subject, not
-// only in front of its entity. All that makes an event "held" (no stream, a
-// denied permission, a full stream) lies with the subject or the stream, and a
-// denied permission shows only as an attempt that times out: if every entity
-// tried for itself, a thousand of them would fill the window with attempts that
-// wait for nothing, and starve the subjects that work. So one event of a held
-// subject probes, the others wait behind it, and the first success opens the gate.
+// A failure of the kind Held holds the event's subject, not only its entity. All that
+// makes an event "held" (no stream, a denied permission, a full stream) lies with the
+// subject or the stream, and a denied permission shows only as an attempt that times out:
+// if every entity tried for itself, a thousand of them would fill the window with attempts
+// that wait for nothing, and starve the subjects that work. So one event of a held subject
+// probes, the others wait behind it, and the first that is stored releases the subject.
+//
+// # Words
+//
+//	record        an event in the journal; its number is its sequence, the order of acceptance
+//	task          a record that the scheduler knows; an attempt sends it once
+//	ordering key  what two tasks share that may not overtake each other: a source, kind and id
+//	subject       a source and an event type; held while none of its events can be stored
+//	stream sequence  where JetStream has stored an event, as its acknowledgement says
+//	mark          the note in the journal that an event is published, at a stream sequence
+//	session       one connection to NATS, from its opening to its end; it never reconnects
+//	verify, confirm  compare the stream with the journal: for a session, for one sequence
+//	dead letter   an event that will not be stored; requeued or discarded by an operator
+//	replay        published events sent once more, under message ids of their own
 package bridge
