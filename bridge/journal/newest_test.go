@@ -27,7 +27,7 @@ func TestListIsOfOneMoment(t *testing.T) {
 			item, _, err := j.Load(seq)
 			if err == nil {
 				moving.Store(seq)
-				err = j.MarkPublished([]Mark{{Item: item, StreamSeq: seq, At: time.Now()}})
+				_, err = j.MarkPublished([]Mark{{Item: item, StreamSeq: seq, At: time.Now()}})
 			}
 			if err != nil {
 				t.Error(err)
