@@ -93,11 +93,34 @@ func (s *session) onAck(_ jetstream.JetStream, m *nats.Msg, ack *jetstream.PubAc
 			s.lookAgain()
 			a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s took subject %s instead of %s: take the subject from one and give it to the other", ack.Stream, m.Subject, s.p.o.Stream.Name)})
 		})
+	case s.elsewhere(ack.Domain):
+		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s of JetStream %s acknowledged subject %s, and the events go to %s: take the subject from one of the two, or set nats.domain", ack.Stream, domainName(ack.Domain), m.Subject, s.domainNow())})
 	case ack.Duplicate:
 		s.explaining.Go(func() { s.repeated(a, ack) })
 	default:
 		a.done(bridge.Receipt{Sequence: ack.Sequence}, nil)
 	}
+}
+
+// elsewhere says that an acknowledgement is of another JetStream: a leaf node and its hub
+// can both have a stream of that name with that subject, and both answer.
+func (s *session) elsewhere(domain string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.domain != nil && *s.domain != domain
+}
+
+func (s *session) domainNow() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return domainName(*s.domain)
+}
+
+func domainName(domain string) string {
+	if domain == "" {
+		return "without a domain"
+	}
+	return "domain " + domain
 }
 
 // onFailure hears of an attempt that failed.

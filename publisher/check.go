@@ -104,14 +104,14 @@ func (c *check) fits(limit, change string, bytes int64) {
 
 func (c *check) stream(ctx context.Context) {
 	name, wanted := c.p.o.Stream.Name, c.p.o.subjects()
-	info := "$JS.API.STREAM.INFO." + name
+	info := c.api.subject("STREAM.INFO." + name)
 	ask, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	stream, err := c.js.Stream(ask, name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound) && c.p.o.Stream.Manage:
 		c.say(OK, "stream %s does not exist yet: the bridge makes it, with subjects %s", name, strings.Join(wanted, ", "))
-		c.mayAsk(ctx, "$JS.API.STREAM.CREATE."+name, Error, "the bridge cannot make the stream")
+		c.mayAsk(ctx, c.api.subject("STREAM.CREATE."+name), Error, "the bridge cannot make the stream")
 		return
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		c.say(Error, "stream %s does not exist, and nats.stream.manage is off: create it with subjects %s", name, strings.Join(wanted, ", "))
@@ -130,11 +130,11 @@ func (c *check) stream(ctx context.Context) {
 		c.say(OK, "it has the subjects of every source: %s", strings.Join(wanted, ", "))
 	} else if list := strings.Join(missing, ", "); c.p.o.Stream.Manage {
 		c.say(OK, "it does not have the subjects %s yet: the bridge adds them", list)
-		c.mayAsk(ctx, "$JS.API.STREAM.UPDATE."+name, Error, "the bridge cannot add the subjects")
+		c.mayAsk(ctx, c.api.subject("STREAM.UPDATE."+name), Error, "the bridge cannot add the subjects")
 	} else {
 		c.say(Error, "it does not have the subjects %s, and nats.stream.manage is off: add them to it, or its events are held", list)
 	}
-	c.mayAsk(ctx, "$JS.API.STREAM.MSG.GET."+name, Warning, "what the stream loses is not healed")
+	c.mayAsk(ctx, c.api.subject("STREAM.MSG.GET."+name), Warning, "what the stream loses is not healed")
 	c.configuration(stream.CachedInfo())
 }
 

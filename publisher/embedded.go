@@ -24,6 +24,8 @@ type EmbeddedOptions struct {
 	// Listen is the address for consumers; empty means none, and only this
 	// process reaches the server.
 	Listen string
+	// Domain is JetStream's; empty for none.
+	Domain string
 	// StoreDir is where JetStream keeps its streams.
 	StoreDir string
 	// MaxPayload raises the largest message, in bytes, above the server's 1 MiB; less
@@ -50,11 +52,12 @@ func StartEmbedded(ctx context.Context, o EmbeddedOptions) (*Embedded, error) {
 		o.Log = zap.NewNop()
 	}
 	options := &server.Options{
-		ServerName: "persat-bridge",
-		JetStream:  true,
-		StoreDir:   o.StoreDir,
-		NoSigs:     true, // else it installs a signal handler that exits
-		DontListen: true,
+		ServerName:      "persat-bridge",
+		JetStream:       true,
+		JetStreamDomain: o.Domain,
+		StoreDir:        o.StoreDir,
+		NoSigs:          true, // else it installs a signal handler that exits
+		DontListen:      true,
 	}
 	if o.MaxPayload > server.MAX_PAYLOAD_SIZE {
 		options.MaxPayload = int32(o.MaxPayload)

@@ -15,10 +15,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/jsm.go/natscontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/net/proxy"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 )
@@ -42,6 +42,13 @@ type ConnectOptions struct {
 	CAFile    string
 	CertFile  string
 	KeyFile   string
+	// SOCKSProxy is the URL of a proxy on the way to the servers.
+	SOCKSProxy string
+	// Domain is the JetStream domain that has the stream, and APIPrefix the prefix of the
+	// API's subjects as the account imports them. At most one of them is set; without
+	// either it is the JetStream of the account where the connection is.
+	Domain    string
+	APIPrefix string
 	// Name is shown by the server for this connection.
 	Name string
 }
@@ -77,6 +84,9 @@ type Options struct {
 func (o *Options) validate() error {
 	if o.Connect.Embedded == nil && o.Connect.URL == "" && o.Connect.Context == "" {
 		return errors.New("publisher: no server: nats.url is empty and nats.embedded is off")
+	}
+	if o.Connect.Domain != "" && o.Connect.APIPrefix != "" {
+		return errors.New("publisher: nats.domain and nats.api_prefix: only one of them can hold")
 	}
 	if o.Stream.Name == "" {
 		return errors.New("publisher: no stream name")
@@ -172,12 +182,12 @@ func (p *JetStream) Connect(ctx context.Context) (bridge.Session, error) {
 func (p *JetStream) dial(ctx context.Context) (*session, error) {
 	s := &session{p: p, done: make(chan struct{}), denied: make(map[string]time.Time)}
 	s.underWay.byMessage = make(map[*nats.Msg]*attempt)
-	nc, err := Dial(ctx, p.o.Connect, nats.ErrorHandler(s.onError), nats.ClosedHandler(s.onClosed))
+	nc, a, err := dial(ctx, p.o.Connect, nats.ErrorHandler(s.onError), nats.ClosedHandler(s.onClosed))
 	if err != nil {
 		return nil, err
 	}
-	s.nc = nc
-	s.js, err = jetstream.New(nc,
+	s.nc, s.api = nc, a
+	s.js, err = a.jetStream(nc,
 		jetstream.WithPublishAsyncTimeout(p.o.AckTimeout),
 		jetstream.WithPublishAsyncMaxPending(maxUnderWay),
 		jetstream.WithPublishAsyncAckHandler(s.onAck),
@@ -191,6 +201,12 @@ func (p *JetStream) dial(ctx context.Context) (*session, error) {
 
 // Dial opens one connection that ends when it breaks.
 func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Conn, error) {
+	nc, _, err := dial(ctx, o, more...)
+	return nc, err
+}
+
+// dial is Dial, with where JetStream takes requests.
+func dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Conn, api, error) {
 	options := append([]nats.Option{
 		nats.Name(o.Name),
 		nats.NoReconnect(),
@@ -205,30 +221,33 @@ func Dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 	if o.Embedded != nil {
 		nc, err := nats.Connect("", append(options, nats.InProcessServer(o.Embedded.server))...)
 		if err != nil {
-			return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), err)
+			return nil, api{}, fmt.Errorf("connect to NATS at %s: %w", o.where(), err)
 		}
-		return nc, nil
+		return nc, api{domain: o.Domain}, nil
 	}
-	auth, err := o.auth()
+	o, auth, err := o.withContext()
+	if err == nil {
+		auth, err = o.auth(auth)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, api{}, fmt.Errorf("connect to NATS: %w", err)
 	}
 	// One server after the other, in any order: of several, nats.go would say why the
 	// last one was not, or only that none was.
 	servers := strings.Split(o.URL, ",")
 	reasons := make([]error, len(servers))
 	for _, i := range rand.Perm(len(servers)) {
-		d := &dialer{ctx: ctx}
+		d := &dialer{ctx: ctx, proxy: o.SOCKSProxy}
 		nc, err := nats.Connect(strings.TrimSpace(servers[i]), slices.Concat(options, auth, []nats.Option{nats.SetCustomDialer(d)})...)
 		if err == nil {
-			return nc, nil
+			return nc, api{domain: o.Domain, prefix: o.APIPrefix}, nil
 		}
 		reasons[i] = reason(cmp.Or(d.err, err)) // nats.go keeps some of the first to itself
 		if len(servers) > 1 {
 			reasons[i] = fmt.Errorf("%s: %w", hostPort(servers[i]), reasons[i])
 		}
 	}
-	return nil, fmt.Errorf("connect to NATS at %s: %w", o.where(), joined(reasons))
+	return nil, api{}, fmt.Errorf("connect to NATS at %s: %w", o.where(), joined(reasons))
 }
 
 // joined are several errors in one line.
@@ -283,20 +302,8 @@ func reason(err error) error {
 	return network.Err
 }
 
-func (o *ConnectOptions) auth() ([]nats.Option, error) {
-	var options []nats.Option
-	if o.Context != "" {
-		c, err := natscontext.New(o.Context, true)
-		if err != nil {
-			return nil, fmt.Errorf("context %q: %w", o.Context, err)
-		}
-		if options, err = c.NATSOptions(); err != nil {
-			return nil, fmt.Errorf("context %q: %w", o.Context, err)
-		}
-		if o.URL == "" {
-			o.URL = c.ServerURL()
-		}
-	}
+// auth adds the credentials that are set to those of the context, and wins over them.
+func (o *ConnectOptions) auth(options []nats.Option) ([]nats.Option, error) {
 	if o.CredsFile != "" {
 		options = append(options, nats.UserCredentials(o.CredsFile))
 	}
@@ -380,14 +387,18 @@ func (t *turnsOf) next(name string) int {
 
 // dialer lets a connect end with its context.
 type dialer struct {
-	ctx context.Context
-	err error // of the last dial
+	ctx   context.Context
+	proxy string // URL of a SOCKS proxy; empty for none
+	err   error  // of the last dial
 }
 
 func (d *dialer) Dial(network, address string) (c net.Conn, err error) {
 	defer func() { d.err = err }()
 	ctx, cancel := context.WithTimeout(d.ctx, connectTimeout)
 	defer cancel()
+	if d.proxy != "" {
+		return dialProxy(ctx, d.proxy, network, address)
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
@@ -408,4 +419,21 @@ func (d *dialer) Dial(network, address string) (c net.Conn, err error) {
 		}
 	}
 	return nil, err
+}
+
+// dialProxy goes through a SOCKS proxy, which finds the address of a name itself.
+func dialProxy(ctx context.Context, through, network, address string) (net.Conn, error) {
+	u, err := url.Parse(through)
+	if err != nil {
+		return nil, errors.New("the SOCKS proxy's address cannot be read: write it like socks5://proxy.example.com:1080")
+	}
+	d, err := proxy.FromURL(u, &net.Dialer{Timeout: connectTimeout})
+	if err != nil {
+		return nil, fmt.Errorf("SOCKS proxy %s: %w", u.Redacted(), err)
+	}
+	c, err := d.(proxy.ContextDialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("SOCKS proxy %s: %w", u.Redacted(), err)
+	}
+	return c, nil
 }

@@ -20,6 +20,7 @@ import (
 type session struct {
 	p    *JetStream
 	nc   *nats.Conn
+	api  api
 	js   jetstream.JetStream
 	done chan struct{}
 
@@ -34,6 +35,7 @@ type session struct {
 	subjects []string             // of the stream; nil while they are not known
 	problem  error                // why the stream could not be looked at or made
 	created  time.Time            // of the stream, as first seen in this session
+	domain   *string              // JetStream's that has the stream; nil while that is not known
 	absent   bool                 // the stream was missing in this session, which ends when it is there
 	awaiting bool                 // somebody looks for it again
 }

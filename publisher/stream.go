@@ -48,14 +48,14 @@ func (s *session) lookAgain() {
 func (s *session) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	config, created, err := s.ensure(ctx)
+	found, err := s.ensure(ctx)
 	s.mu.Lock()
 	s.problem = err
 	other, await := false, false
 	if err == nil {
-		s.subjects = config.Subjects
-		other = s.absent || !s.created.IsZero() && !s.created.Equal(created)
-		s.created = created
+		s.subjects = found.Config.Subjects
+		other = s.absent || !s.created.IsZero() && !s.created.Equal(found.Created)
+		s.created, s.domain = found.Created, &found.Domain
 	} else {
 		s.subjects = nil
 		s.absent = s.absent || errors.Is(err, errAbsent)
@@ -74,7 +74,7 @@ func (s *session) look(ctx context.Context) {
 	}
 	switch {
 	case err == nil:
-		s.p.report("the stream is not as configured; it is left as it is", strings.Join(s.p.o.differences(config), "; "))
+		s.p.report("the stream is not as configured; it is left as it is", strings.Join(s.p.o.differences(found.Config), "; "))
 	case !errors.Is(ctx.Err(), context.Canceled):
 		s.p.report("the stream cannot be looked at or made", err.Error())
 	}
@@ -111,56 +111,57 @@ type absent struct{ error }
 func (absent) Is(target error) bool { return target == errAbsent }
 func (a absent) Unwrap() error      { return a.error }
 
-// ensure returns the stream's configuration, and when it was created. It creates a
-// missing stream where that is allowed, adds missing subjects, and changes nothing else,
-// for the rest is its operator's.
-func (s *session) ensure(ctx context.Context) (config jetstream.StreamConfig, created time.Time, err error) {
+// ensure returns the stream. It creates a missing stream where that is allowed, adds
+// missing subjects, and changes nothing else, for the rest is its operator's.
+func (s *session) ensure(ctx context.Context) (*jetstream.StreamInfo, error) {
 	o := s.p.o.Stream
 	stream, err := s.js.Stream(ctx, o.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if stream, err = s.create(ctx); err != nil {
-			return config, created, absent{err}
+		if err := s.create(ctx); err != nil {
+			return nil, absent{err}
 		}
+		stream, err = s.js.Stream(ctx, o.Name) // the answer to a create has no domain
 	}
 	if err != nil {
-		return config, created, s.apiError("look it up", "$JS.API.STREAM.INFO."+o.Name, err)
+		return nil, s.apiError("look it up", s.api.subject("STREAM.INFO."+o.Name), err)
 	}
 	s.p.o.Creation.Found()
-	config, created = stream.CachedInfo().Config, stream.CachedInfo().Created
-	missing := missingSubjects(s.p.o.subjects(), config.Subjects)
+	found := stream.CachedInfo()
+	missing := missingSubjects(s.p.o.subjects(), found.Config.Subjects)
 	if len(missing) == 0 || !o.Manage {
-		return config, created, nil
+		return found, nil
 	}
-	wider := config
+	wider := found.Config
 	// A narrower subject gives way to the one that has it: the server refuses
 	// subjects that overlap.
-	wider.Subjects = slices.DeleteFunc(slices.Clone(config.Subjects), func(have string) bool { return covered(have, missing) })
+	wider.Subjects = slices.DeleteFunc(slices.Clone(wider.Subjects), func(have string) bool { return covered(have, missing) })
 	wider.Subjects = append(wider.Subjects, missing...)
 	if _, err := s.js.UpdateStream(ctx, wider); err != nil {
-		return config, created, s.apiError("add subjects "+strings.Join(missing, ", "), "$JS.API.STREAM.UPDATE."+o.Name, err)
+		return nil, s.apiError("add subjects "+strings.Join(missing, ", "), s.api.subject("STREAM.UPDATE."+o.Name), err)
 	}
 	s.p.o.Log.Info("stream widened", zap.String("stream", o.Name), zap.Strings("subjects", missing))
-	return wider, created, nil
+	found.Config = wider
+	return found, nil
 }
 
 // create creates the missing stream.
-func (s *session) create(ctx context.Context) (jetstream.Stream, error) {
+func (s *session) create(ctx context.Context) error {
 	o := s.p.o.Stream
 	if !o.Manage {
-		return nil, fmt.Errorf("does not exist, and nats.stream.manage is off: create it with subjects %s", strings.Join(s.p.o.subjects(), ", "))
+		return fmt.Errorf("does not exist, and nats.stream.manage is off: create it with subjects %s", strings.Join(s.p.o.subjects(), ", "))
 	}
 	if err := s.p.o.Creation.Allowed(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	stream, err := s.js.CreateStream(ctx, s.p.o.streamConfig())
+	_, err := s.js.CreateStream(ctx, s.p.o.streamConfig())
 	if isCode(err, server.JSStreamCreateErrF) {
 		s.p.o.Creation.Unreadable(err)
 	}
 	if err != nil {
-		return nil, s.apiError("create it", "$JS.API.STREAM.CREATE."+o.Name, err)
+		return s.apiError("create it", s.api.subject("STREAM.CREATE."+o.Name), err)
 	}
 	s.p.o.Log.Info("stream created", zap.String("stream", o.Name), zap.Strings("subjects", s.p.o.subjects()))
-	return stream, nil
+	return nil
 }
 
 func missingSubjects(wanted, have []string) []string {

@@ -29,7 +29,7 @@ func (s *session) Stream(ctx context.Context) (bridge.StreamState, error) {
 		return bridge.StreamState{}, bridge.ErrNoStream
 	}
 	if err != nil {
-		return bridge.StreamState{}, s.apiError("look up stream "+s.p.o.Stream.Name, "$JS.API.STREAM.INFO."+s.p.o.Stream.Name, err)
+		return bridge.StreamState{}, s.apiError("look up stream "+s.p.o.Stream.Name, s.api.subject("STREAM.INFO."+s.p.o.Stream.Name), err)
 	}
 	info := stream.CachedInfo()
 	c, state := info.Config, info.State
@@ -95,7 +95,7 @@ func (s *session) getMessage(ctx context.Context, request []byte) (m *nats.Msg, 
 			Time   time.Time `json:"time"`
 		} `json:"message"`
 	}
-	err = s.ask(ctx, "read message", "$JS.API.STREAM.MSG.GET."+s.p.o.Stream.Name, request, &got)
+	err = s.ask(ctx, "read message", s.api.subject("STREAM.MSG.GET."+s.p.o.Stream.Name), request, &got)
 	if refused, ok := errors.AsType[*jetstream.APIError](err); ok && refused.ErrorCode == jetstream.JSErrCodeMessageNotFound {
 		return nil, 0, stored, bridge.ErrNoMessage
 	}
@@ -141,7 +141,7 @@ func (s *session) Deleted(ctx context.Context) ([]bridge.SequenceRange, error) {
 			Deleted []uint64 `json:"deleted"`
 		} `json:"state"`
 	}
-	if err := s.ask(ctx, "list deleted messages", "$JS.API.STREAM.INFO."+s.p.o.Stream.Name, []byte(`{"deleted_details":true}`), &got); err != nil {
+	if err := s.ask(ctx, "list deleted messages", s.api.subject("STREAM.INFO."+s.p.o.Stream.Name), []byte(`{"deleted_details":true}`), &got); err != nil {
 		return nil, err
 	}
 	var ranges []bridge.SequenceRange
@@ -222,7 +222,7 @@ func (s *session) consumeHeads(ctx context.Context, from uint64, n int) ([]bridg
 			Consumer uint64 `json:"consumer_seq"`
 		} `json:"delivered"`
 	}
-	if err := s.ask(ctx, "make a consumer of headers", "$JS.API.CONSUMER.CREATE."+s.p.o.Stream.Name, request, &made); err != nil {
+	if err := s.ask(ctx, "make a consumer of headers", s.api.subject("CONSUMER.CREATE."+s.p.o.Stream.Name), request, &made); err != nil {
 		return nil, err
 	}
 	want := min(made.Pending+made.Delivered.Consumer, uint64(n))

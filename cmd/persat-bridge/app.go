@@ -96,6 +96,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if cfg.NATS.Embedded.Enabled {
 		a.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedOptions{
 			Listen:   cfg.NATS.Embedded.Listen,
+			Domain:   cfg.NATS.Domain,
 			StoreDir: cfg.NATS.Embedded.StoreDir,
 			// Room for the headers, so that what the door lets in can be published.
 			MaxPayload: int64(cfg.Server.MaxBodyBytes + 64*config.KiB),
@@ -205,6 +206,8 @@ func connectOptions(cfg *config.Config, embedded *publisher.Embedded) publisher.
 		CAFile:    n.TLS.CAFile,
 		CertFile:  n.TLS.CertFile,
 		KeyFile:   n.TLS.KeyFile,
+		Domain:    n.Domain,
+		APIPrefix: n.APIPrefix,
 	}
 }
 

@@ -1,15 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
 
-	"github.com/nats-io/jsm.go/natscontext"
-
 	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
+	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // asyncServers are the configured NATS servers, without what is secret in their
@@ -21,19 +21,22 @@ func asyncServers(cfg *config.Config) (map[string]asyncServer, error) {
 		}
 		return map[string]asyncServer{"nats": {Host: reachable(cfg.NATS.Embedded.Listen), Protocol: "nats", Description: "The NATS server inside the bridge. It asks for no credentials."}}, nil
 	}
-	urls := cfg.NATS.URL.Reveal()
-	if urls == "" {
-		c, err := natscontext.New(cfg.NATS.Context, true)
+	urls, domain := cfg.NATS.URL.Reveal(), cfg.NATS.Domain
+	if cfg.NATS.Context != "" {
+		c, err := publisher.LoadContext(cfg.NATS.Context)
 		if err != nil {
-			return nil, fmt.Errorf("NATS_CONTEXT %q: %w", cfg.NATS.Context, err)
+			return nil, fmt.Errorf("NATS_CONTEXT: %w", err)
 		}
-		urls = c.ServerURL()
+		urls, domain = cmp.Or(urls, c.ServerURL()), cmp.Or(domain, c.JSDomain())
 	}
 	servers := make(map[string]asyncServer)
 	for i, raw := range strings.Split(urls, ",") {
 		s, err := asyncServerAt(strings.TrimSpace(raw))
 		if err != nil {
 			return nil, fmt.Errorf("nats.url: server %d: %w", i+1, err)
+		}
+		if domain != "" {
+			s.Description += fmt.Sprintf(" The stream is in JetStream domain %s.", domain)
 		}
 		name := "nats"
 		if i > 0 {

@@ -116,22 +116,17 @@ func dialConfigured(ctx context.Context, cfg *config.Config, name string, more .
 		if cfg.NATS.Embedded.Listen == "" {
 			return nil, nil, errors.New("nats.embedded.listen is empty: the embedded server cannot be reached from another process")
 		}
-		o = publisher.ConnectOptions{URL: "nats://" + reachable(cfg.NATS.Embedded.Listen)}
+		o = publisher.ConnectOptions{URL: "nats://" + reachable(cfg.NATS.Embedded.Listen), Domain: cfg.NATS.Domain}
 	}
 	o.Name = name
-	nc, err := publisher.Dial(ctx, o, more...)
+	js, err := publisher.DialJetStream(ctx, o, more...)
 	if err != nil {
 		if cfg.NATS.Embedded.Enabled {
 			err = fmt.Errorf("%w: is 'persat-bridge serve' running?", err)
 		}
 		return nil, nil, err
 	}
-	js, err := jetstream.New(nc)
-	if err != nil {
-		nc.Close()
-		return nil, nil, err
-	}
-	return js, nc.Close, nil
+	return js, js.Conn().Close, nil
 }
 
 // keepConnected makes a connection come back by itself, other than the bridge's

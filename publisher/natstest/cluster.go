@@ -62,3 +62,19 @@ func URLs(servers []*Server) string {
 	}
 	return strings.Join(urls, ",")
 }
+
+// HubAndLeaf runs two servers of which the second is a leaf node of the first. The hub's
+// JetStream has the domain "hub", and the leaf's leafDomain; without one the leaf has no
+// JetStream.
+func HubAndLeaf(t testing.TB, leafDomain string) (hub, leaf *Server) {
+	t.Helper()
+	address := FreeAddress(t)
+	hub = Start(t, fmt.Sprintf("server_name: hub\njetstream: {store_dir: $STORE, domain: hub}\nleafnodes: {listen: %q}", address))
+	jetStream := fmt.Sprintf("jetstream: {store_dir: $STORE, domain: %s}", leafDomain)
+	if leafDomain == "" {
+		jetStream = "jetstream: {store_dir: $STORE, enabled: false}"
+	}
+	leaf = Start(t, fmt.Sprintf("server_name: leaf\n%s\nleafnodes: {remotes: [{url: %q}]}", jetStream, "nats://"+address))
+	Eventually(t, "the leaf reaches its hub", func() bool { return hub.Inside.NumLeafNodes() == 1 && leaf.Inside.NumLeafNodes() == 1 })
+	return hub, leaf
+}

@@ -43,10 +43,11 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 		"nats.password_file":    {"nats.user": "user"},
 		"nats.embedded.enabled": {"nats.url": "nats.example.com:4222"},
 		"nats.stream.replicas":  {"nats.url": "nats.example.com:4222"},
+		"nats.api_prefix":       {"nats.url": "nats.example.com:4222"},
 	}
 	follows := map[string][]string{ // what has to change with it
 		"admin.token_file": {"admin.token"}, "nats.password_file": {"nats.password"}, "nats.token_file": {"nats.token"},
-		"nats.url": {"nats.embedded.enabled"}, "nats.stream.replicas": {"nats.embedded.enabled"}, "nats.embedded.enabled": {},
+		"nats.url": {"nats.embedded.enabled"}, "nats.stream.replicas": {"nats.embedded.enabled"}, "nats.api_prefix": {"nats.embedded.enabled"}, "nats.embedded.enabled": {},
 		"sources.persat.auth": {"sources.persat.secrets"}, "sources.persat.secrets_file": {"sources.persat.secrets"},
 	}
 	before := flat(defaults())

@@ -1,15 +1,15 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/nats-io/jsm.go/natscontext"
+	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // NATS is where events go: an embedded server, or, when URL or Context is set, an
@@ -24,6 +24,13 @@ type NATS struct {
 	// Context is the name of a context of the nats command. Only NATS_CONTEXT
 	// sets it; like URL it switches the embedded server off.
 	Context string `yaml:"-"`
+	// Domain is the JetStream domain that has the stream, for a server or leaf node of
+	// another domain. Default none: the JetStream where the connection is. The embedded
+	// server gets it as its own.
+	Domain string `yaml:"domain"`
+	// APIPrefix is where the account imports JetStream's API of another account, such as
+	// JS.acme.API. Default none. Domain is the same for $JS.<domain>.API: set one of them.
+	APIPrefix string `yaml:"api_prefix"`
 	// CredsFile is a user's .creds file: JWT and key.
 	CredsFile string `yaml:"creds_file"`
 	// User is for servers with user and password.
@@ -95,7 +102,7 @@ type Stream struct {
 
 // contextReplaces are the keys that say how to connect, which a context says too.
 var contextReplaces = []string{
-	"nats.url", "nats.creds_file", "nats.user", "nats.password", "nats.password_file",
+	"nats.url", "nats.domain", "nats.api_prefix", "nats.creds_file", "nats.user", "nats.password", "nats.password_file",
 	"nats.token", "nats.token_file", "nats.nkey_file", "nats.tls.ca_file", "nats.tls.cert_file", "nats.tls.key_file",
 }
 
@@ -111,6 +118,7 @@ func (l *loader) checkNATS() {
 	}
 	l.checkServers(n.URL.list())
 	l.checkContext(n.Context)
+	l.checkAPI(n)
 
 	l.secretFile("nats.password", &n.Password, &n.PasswordFile)
 	l.secretFile("nats.token", &n.Token, &n.TokenFile)
@@ -210,13 +218,36 @@ func (l *loader) checkServers(servers []string) {
 	}
 }
 
+// checkAPI checks where JetStream takes requests.
+func (l *loader) checkAPI(n *NATS) {
+	plain := func(s string, also string) bool {
+		return !strings.ContainsFunc(s, func(r rune) bool {
+			return strings.ContainsRune(`*>`+also, r) || r <= ' ' || r >= 0x7f
+		})
+	}
+	if !plain(n.Domain, ".") {
+		l.mistake("nats.domain", "%s is not a domain: no spaces, dots or wildcards", quote(n.Domain))
+	}
+	prefix := strings.TrimSuffix(n.APIPrefix, ".")
+	if n.APIPrefix != "" && (!plain(prefix, "") || slices.Contains(strings.Split(prefix, "."), "")) {
+		l.mistake("nats.api_prefix", "%s is not the beginning of a subject: write it like JS.acme.API", quote(n.APIPrefix))
+	}
+	switch {
+	case n.APIPrefix == "":
+	case n.Domain != "":
+		l.mistake("nats.api_prefix", "set, and nats.domain too: only one of them can hold")
+	case n.Embedded.Enabled:
+		l.mistake("nats.api_prefix", "set, but the embedded server is used, which has its API in its one account: set nats.url, or leave it empty")
+	}
+}
+
 // checkContext makes sure that a context can be read, as the publisher reads it.
 func (l *loader) checkContext(name string) {
 	if name == "" {
 		return
 	}
-	if _, err := natscontext.New(name, true); err != nil {
-		l.mistakes = append(l.mistakes, Mistake{Variable: natsContext, Text: fmt.Sprintf("%v: 'nats context ls' lists those there are", err)})
+	if _, err := publisher.LoadContext(name); err != nil {
+		l.mistakes = append(l.mistakes, Mistake{Variable: natsContext, Text: err.Error()})
 	}
 }
 
