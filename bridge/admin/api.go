@@ -22,6 +22,11 @@ import (
 
 // The answers of the API; the rest are types of package bridge.
 type (
+	// StatusAnswer is the state, and what it comes to.
+	StatusAnswer struct {
+		bridge.Status
+		Sentence Sentence `json:"sentence"`
+	}
 	// EventPage is a page of events, the newest first. Before, when not 0, asks
 	// for the next page.
 	EventPage struct {
@@ -192,6 +197,11 @@ func search(f *bridge.Filter) {
 		}
 		*into = strings.TrimSpace(*into + " " + word)
 	}
+}
+
+func (s *Server) status(c echo.Context) error {
+	status := s.bridge.Status(c.Request().Context())
+	return c.JSON(http.StatusOK, StatusAnswer{status, NewSentence(status, time.Local)})
 }
 
 func (s *Server) events(c echo.Context) error {

@@ -67,7 +67,7 @@ func (q Query) Empty() bool {
 }
 
 // Status asks for the state of the bridge.
-func (c *Client) Status(ctx context.Context) (s bridge.Status, err error) {
+func (c *Client) Status(ctx context.Context) (s StatusAnswer, err error) {
 	return s, c.call(ctx, http.MethodGet, "/api/status", nil, &s)
 }
 

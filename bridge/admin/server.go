@@ -118,7 +118,7 @@ func (s *Server) routes() error {
 	api := func(method, path string, h echo.HandlerFunc) {
 		e.Add(method, "/api"+path, h, s.ownName, sameOrigin, s.authenticate, unkept)
 	}
-	api(http.MethodGet, "/status", func(c echo.Context) error { return c.JSON(http.StatusOK, s.bridge.Status(c.Request().Context())) })
+	api(http.MethodGet, "/status", s.status)
 	api(http.MethodGet, "/stream", s.stream)
 	api(http.MethodPost, "/stream/recreate", s.recreateStream)
 	api(http.MethodGet, "/history", s.pastHour)

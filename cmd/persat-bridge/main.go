@@ -54,6 +54,13 @@ type usageError struct{ error }
 // errQuiet ends the command with exitFailed after it has said why itself.
 var errQuiet = errors.New("said already")
 
+// codeError ends the command with an exit code of its own, and with words unless it has
+// said all.
+type codeError struct {
+	code int
+	error
+}
+
 // run is the whole program; it returns the exit code.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
@@ -78,7 +85,14 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if errors.Is(err, errQuiet) {
 		return exitFailed
 	}
+	code, ok := errors.AsType[codeError](err)
+	if ok && code.error == nil {
+		return code.code
+	}
 	fmt.Fprintf(p.stderr, "persat-bridge: %s\n", visibly(err.Error()))
+	if ok {
+		return code.code
+	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
@@ -104,7 +118,7 @@ func (p *program) root() *cobra.Command {
 	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.registerCommand(), p.tailCommand(),
-		p.checkCommand(), p.deadCommand(), p.replayCommand(), p.streamCommand(), p.journalCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
+		p.checkCommand(), p.statusCommand(), p.deadCommand(), p.replayCommand(), p.streamCommand(), p.journalCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
 	return root
 }
 

@@ -39,7 +39,7 @@ func (b *bridgeProcess) status() bridge.Status {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return s
+	return s.Status
 }
 
 func (b *bridgeProcess) post(id, body string) {

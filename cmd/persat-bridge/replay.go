@@ -29,6 +29,7 @@ func (p *program) replayCommand() *cobra.Command {
 	f.BoolVar(&o.query.All, "all", false, "all that is retained")
 	f.BoolVar(&o.query.DryRun, "dry-run", false, "only count")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	c.AddCommand(p.replayCancelCommand())
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if o.query.Empty() && !o.query.All {
 			return usageError{errors.New("say which events: --since, --until, --type, --source, --id, or --all")}
@@ -41,6 +42,34 @@ func (p *program) replayCommand() *cobra.Command {
 			return err
 		}
 		return p.replay(c.Context(), client, &o)
+	}
+	return c
+}
+
+func (p *program) replayCancelCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "cancel",
+		Short: "End the replay that runs; what it has published stays",
+		Args:  noArgs,
+	}
+	file := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		client, err := p.client(*file)
+		if err != nil {
+			return err
+		}
+		r, err := client.Replay(c.Context())
+		if err != nil {
+			return err
+		}
+		if !r.Running {
+			return fmt.Errorf("no replay is running: replay %d has ended at %s", r.Number, r.Ended.Local().Format(time.DateTime))
+		}
+		if err := client.CancelReplay(c.Context()); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(p.stdout, "replay %d is cancelled: %d of %d events were published\n", r.Number, r.Published, r.Matched)
+		return err
 	}
 	return c
 }

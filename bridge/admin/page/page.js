@@ -147,54 +147,25 @@ function ask(text, yes, danger) {
   });
 }
 
-// The state, in one sentence.
+// The state, in one sentence: the bridge derives it, as codes with a parameter each.
+
+function say(phrase) {
+  const word = w[phrase.code];
+  if (typeof word !== 'function') return word;
+  if (phrase.at) return word(clock(phrase.at));
+  if (phrase.reason) return word(phrase.reason);
+  return word(phrase.count ?? 0, number(phrase.count ?? 0));
+}
 
 function sentence(s) {
-  const now = Date.parse(s.time);
   const oldest = Math.min(...s.sources.map((x) => (x.oldest_pending ? Date.parse(x.oldest_pending) : Infinity)));
-  const behind = s.pending > 0 && now - oldest > 15e3;
-  const held = s.held.reduce((n, h) => n + h.waiting, 0);
-  const waiting = [w.waiting(s.pending, number(s.pending))];
-  if (behind && oldest !== Infinity) waiting.push(w.oldest(clock(oldest)));
-  const parts = [];
-  let level = 'good', head = w.publishing, advice = '';
-
-  if (!s.nats.up) {
-    const since = Date.parse(s.nats.since);
-    level = 'warn';
-    head = w.accepting;
-    // Before the first attempt has ended there is no time yet.
-    parts.push(since > 0 ? w.nats_away(clock(since)) : w.nats_connecting);
-    if (since > 0) advice = s.nats.attempts ? `${w.advice_nats} ${w.advice_reason(s.nats.reason)}` : w.advice_nats;
-    parts.push(...waiting);
-    if (held) parts.push(w.held_some(held, number(held)));
-  } else if (held) {
-    level = 'warn';
-    head = w.accepting;
-    advice = w.advice_held;
-    parts.push(...waiting, w.held_some(held, number(held)));
-  } else if (behind) {
-    level = 'warn';
-    advice = w.advice_behind;
-    parts.push(...waiting);
-  } else {
-    parts.push(w.nothing_waiting);
-  }
-  if (s.dead) {
-    parts.push(w.dead_some(s.dead, number(s.dead)));
-    level = 'warn';
-    advice ||= w.advice_dead;
-  }
-  if (!s.accepting) {
-    level = 'bad';
-    head = w.refusing;
-    advice = w.advice_refusing(s.refusing);
-  }
-  if (s.gone) {
-    level = 'bad';
-    parts.push(w.gone_some(s.gone, number(s.gone)));
-  } else if (level !== 'good') parts.push(w.nothing_lost);
-  return { level, text: `${head}; ${parts.join(', ')}`, advice, held, oldest: oldest === Infinity ? null : (now - oldest) / 1000 };
+  return {
+    level: s.sentence.level,
+    text: `${say(s.sentence.head)}; ${s.sentence.facts.map(say).join(', ')}`,
+    advice: s.sentence.remedies.map(say).join(' '),
+    held: s.held.reduce((n, h) => n + h.waiting, 0),
+    oldest: oldest === Infinity ? null : (Date.parse(s.time) - oldest) / 1000,
+  };
 }
 
 function tile(label, value, note, level, extra) {
