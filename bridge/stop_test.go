@@ -15,13 +15,17 @@ import (
 
 // runInBubble runs a bridge whose disk is fs, so that nothing in a synctest bubble waits
 // for anything outside of it. stop ends it.
-func runInBubble(t *testing.T, fs vfs.FS, p bridge.Publisher) (b *bridge.Bridge, stop func()) {
+func runInBubble(t *testing.T, fs vfs.FS, p bridge.Publisher, change ...func(*bridge.Options)) (b *bridge.Bridge, stop func()) {
 	t.Helper()
 	j, err := journal.Open(journal.Options{Dir: "journal", FS: fs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err = bridge.New(bridge.Options{Journal: j, Publisher: p, Sources: []string{"persat"}})
+	o := bridge.Options{Journal: j, Publisher: p, Sources: []string{"persat"}}
+	for _, f := range change {
+		f(&o)
+	}
+	b, err = bridge.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
