@@ -1,8 +1,6 @@
 package journal
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -164,7 +161,13 @@ func (j *Journal) fillFrom(old *Journal, report *Report) error {
 	for seq := range old.sequences(report) {
 		gap(seq)
 		expect, last = seq+1, seq
-		if err := j.copyRecord(batch, old, seq, report); err != nil {
+		c, ok := old.copyRecord(seq, report)
+		if !ok {
+			report.Lost = append(report.Lost, Range{seq, seq})
+			continue
+		}
+		report.count(c.prefix)
+		if err := c.put(batch); err != nil {
 			return err
 		}
 		if batch.Len() > maxBatchBytes {
@@ -253,62 +256,4 @@ func (j *Journal) nextReadable(prefix byte, from uint64, report *Report) (uint64
 		}
 		from += step
 	}
-}
-
-// copyRecord copies one record in its state, when it is whole.
-func (j *Journal) copyRecord(batch *pebble.Batch, old *Journal, seq uint64, report *Report) error {
-	for _, prefix := range []byte{prefixPublished, prefixDead, prefixPending} {
-		v, err := old.state(prefix, seq)
-		if err != nil {
-			continue
-		}
-		body, bodyErr := old.Body(seq)
-		sum := digest(body)
-		switch whole := bodyErr == nil && bytes.Equal(sum[:], v.digest); {
-		case whole:
-		case prefix == prefixPublished:
-			if !errors.Is(bodyErr, ErrNotFound) { // else retention took it
-				report.Bodiless = append(report.Bodiless, v.item(seq).Clone())
-			}
-			body = nil
-		default:
-			report.Damaged = append(report.Damaged, v.item(seq).Clone())
-			prefix = prefixDead
-			v.key = "" // free for the sender's next attempt, which must not be a repeat of this
-			v.at, v.reason = time.Now(), "damaged on the disk of the bridge: ask the sender to send this delivery again, and discard this one"
-		}
-		if prefix == prefixPublished && v.streamSeq != 0 {
-			// A position in a stream that is no more has been dropped, and stays so.
-			here := binary.BigEndian.AppendUint64(nil, seq)
-			owner, err := old.get(seqKey(prefixStream, v.streamSeq))
-			if err == nil && bytes.Equal(owner, here) || err != nil && !errors.Is(err, ErrNotFound) {
-				if err := setSeq(batch, prefixStream, v.streamSeq, here); err != nil {
-					return err
-				}
-			}
-		}
-		return j.putCopy(batch, prefix, seq, &v, body, report)
-	}
-	report.Lost = append(report.Lost, Range{seq, seq})
-	return nil
-}
-
-func (j *Journal) putCopy(batch *pebble.Batch, prefix byte, seq uint64, v *value, body []byte, report *Report) error {
-	switch prefix {
-	case prefixPending:
-		report.Pending++
-	case prefixPublished:
-		report.Published++
-	case prefixDead:
-		report.Dead++
-	}
-	err := batch.Set(seqKey(prefix, seq), v.append(nil), nil)
-	if body != nil {
-		err = errors.Join(err, batch.Set(seqKey(prefixBody, seq), body, nil))
-	}
-	if v.key != "" {
-		s := value{appended: v.appended, seq: seq, digest: v.digest}
-		err = errors.Join(err, batch.Set(seenKey(v.key), s.append(nil), nil))
-	}
-	return err
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,36 @@ func states(t *testing.T, j *Journal) map[uint64]string {
 		all[e.Seq] += fmt.Sprintf("%s key=%s place=%d body=%v", e.State, e.Key, e.StreamSeq, err == nil && len(body) > 0)
 	}
 	return all
+}
+
+// keySpace is all that a journal has. The next sequence is told by the records, too.
+func keySpace(t *testing.T, j *Journal) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	it, err := j.newIter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		all[string(it.Key())] = string(it.Value())
+	}
+	if err := it.Error(); err != nil {
+		t.Fatal(err)
+	}
+	delete(all, string(metaNext.key()))
+	return all
+}
+
+// differences are the keys of one journal that another has not, or has otherwise.
+func differences(a, b map[string]string) (keys []string) {
+	for key, value := range a {
+		if other, ok := b[key]; !ok || other != value {
+			keys = append(keys, fmt.Sprintf("%q", key))
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // Repair of a journal that is whole, at any moment of its life, gives the journal that it
@@ -102,6 +133,16 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 				if place > 5 {
 					from := place - uint64(random.IntN(5))
 					_, _ = j.Unpublish(from, func(Item) {})
+					place = from - 1
+				}
+				if random.IntN(8) == 0 {
+					_ = j.ReplaceStream(fmt.Sprint("stream ", n))
+					place = 0
+				}
+				for _, seq := range live(prefixDead) {
+					if d, _ := j.Dead(seq); random.IntN(8) == 0 {
+						_ = j.Forget([]Item{d.Item})
+					}
 				}
 			case 8:
 				if random.IntN(3) == 0 {
@@ -130,7 +171,7 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 			_ = j.Close()
 			continue
 		}
-		want := states(t, j)
+		want, wantKeys, wantNext := states(t, j), keySpace(t, j), j.Next()
 		replays, _ := metaReplays.number(j)
 		_ = j.Close()
 		report, err := Repair(image, filepath.Join(dir, "fixed"), zap.NewNop())
@@ -167,6 +208,13 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 		}
 		if differ > 0 {
 			t.Errorf("seed %d: %d of %d differ", seed, differ, len(want))
+		}
+		if k.Next() != wantNext {
+			t.Errorf("seed %d: the next sequence was %d, is %d", seed, wantNext, k.Next())
+		}
+		gotKeys := keySpace(t, k)
+		if lost, new := differences(wantKeys, gotKeys), differences(gotKeys, wantKeys); len(lost)+len(new) > 0 {
+			t.Errorf("seed %d: keys that are lost or changed: %.500q; keys that are new or changed: %.500q", seed, lost, new)
 		}
 		_ = k.Close()
 	}

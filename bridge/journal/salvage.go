@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ func (j *Journal) applyLog(name string, report *Report) error {
 		if r.whole && j.applyBatch(r.data) == nil {
 			continue
 		}
-		found, saved, err := j.applySifted(r.data)
+		found, saved, err := j.applySifted(r.data, r.tail)
 		if err != nil {
 			return err
 		}
@@ -61,53 +62,63 @@ func (j *Journal) applyBatch(data []byte) error {
 
 // applySifted applies what is whole of a damaged batch. The bytes of a key have no
 // checksum of their own, only the value that follows them has; so what a value says
-// is held against what is known, and a wrong sequence is found by the body's digest. Only
-// records of which nothing is known are taken: the bytes may be those of an older batch,
-// or of what the file held as an earlier log.
+// is held against what is known, and a wrong sequence is found by the body's digest. The
+// bytes of the log's tail may be those of an earlier log in the same file: of them only
+// records of which nothing is known are taken.
 //
 // found counts the states of records that could be read, whether or not they were taken;
-// saved those that were taken with their bodies.
-func (j *Journal) applySifted(data []byte) (found, saved int, err error) {
+// saved those that were taken with their bodies or became pending again.
+func (j *Journal) applySifted(data []byte, tail bool) (found, saved int, err error) {
 	b := j.db.NewBatch()
 	defer b.Close()
 	bound, err := j.sequenceBound()
 	if err != nil {
 		return 0, 0, err
 	}
-	type body struct {
-		seq   uint64
-		bytes []byte
-	}
-	bodies := make(map[[digestSize]byte]body)
-	pairs := sift(data)
-	for _, p := range pairs {
-		if p.key[0] == prefixBody {
-			bodies[digest(p.value)] = body{binary.BigEndian.Uint64(p.key[1:]), p.value}
-		}
-	}
-	for _, p := range pairs {
+	s := siftBatch(data)
+	for _, p := range s.pairs {
+		seq := binary.BigEndian.Uint64(p.key[1:])
+		again := p.key[0] == prefixPending && !s.appends[seq] && !tail
+		var body siftedBody
+		hasBody := false
 		v, err := parseValue(p.value)
-		if p.key[0] == prefixBody || err != nil || len(v.digest) != digestSize {
+		switch {
+		case err == nil && len(v.digest) == digestSize:
+			body, hasBody = s.bodies[[digestSize]byte(v.digest)]
+			if hasBody && (seq == 0 || seq > bound) {
+				seq = body.seq
+			}
+		case again:
+			v = value{}
+		default:
 			continue
 		}
 		found++
-		seq := binary.BigEndian.Uint64(p.key[1:])
-		body, hasBody := bodies[[digestSize]byte(v.digest)]
-		if hasBody && (seq == 0 || seq > bound) {
-			seq = body.seq
-		}
 		if seq == 0 || seq > bound || seq <= metaTrimmed.readable(j) {
 			continue
 		}
-		// What is known of a record already is not older than this, unless it is a mark
-		// that was not in time; that costs a repeat. The other way round an event that
-		// was made pending again would be lost.
-		if _, err := j.Find(seq); !errors.Is(err, ErrNotFound) {
+		switch known, err := j.Find(seq); {
+		case err == nil && again:
+			pending, err := j.pendAgain(b, known, v)
+			if err != nil {
+				return found, saved, err
+			}
+			if pending {
+				saved++
+			}
+			continue
+		case !errors.Is(err, ErrNotFound), v.digest == nil:
+			// What is known of a record already is not older than this, unless it is a
+			// mark that was not in time; that costs a repeat.
 			continue
 		}
 		err = b.Set(seqKey(p.key[0], seq), p.value, nil)
-		if p.key[0] == prefixPublished && v.streamSeq != 0 {
+		switch {
+		case p.key[0] == prefixPublished && v.streamSeq != 0:
 			err = errors.Join(err, setSeq(b, prefixStream, v.streamSeq, binary.BigEndian.AppendUint64(nil, seq)))
+		case p.key[0] != prefixPublished && v.key != "": // it was appended with its key
+			seen := value{appended: v.appended, seq: seq, digest: v.digest}
+			err = errors.Join(err, b.Set(seenKey(v.key), seen.append(nil), nil))
 		}
 		if hasBody {
 			saved++
@@ -117,7 +128,45 @@ func (j *Journal) applySifted(data []byte) (found, saved int, err error) {
 			return found, saved, err
 		}
 	}
+	if !tail {
+		for _, key := range s.freed {
+			if _, err := j.get(key); err != nil {
+				continue // no key, but bytes that look like one
+			}
+			found++
+			if err := b.Delete(key, nil); err != nil {
+				return found, saved, err
+			}
+		}
+	}
 	return found, saved, j.write(func() error { return j.db.Apply(b, pebble.NoSync) })
+}
+
+// pendAgain makes a record pending of which a damaged batch has a pending key and no body:
+// it is from an Unpublish or a Requeue. Without it, a record that the stream has lost would
+// count as published. v is its value there, when that is whole.
+func (j *Journal) pendAgain(b *pebble.Batch, known Entry, v value) (bool, error) {
+	if known.State != Published && known.State != Dead {
+		return false, nil
+	}
+	body, err := j.Body(known.Seq)
+	if sum := digest(body); err != nil || !bytes.Equal(sum[:], known.Digest) {
+		return false, nil // it could not be sent again
+	}
+	if !bytes.Equal(v.digest, known.Digest) {
+		v = known.value()
+	}
+	if known.State == Published {
+		if owns, err := j.ownsPosition(known.StreamSeq, known.Seq); err == nil && owns {
+			if err := b.Delete(seqKey(prefixStream, known.StreamSeq), nil); err != nil {
+				return false, err
+			}
+		}
+	}
+	return true, errors.Join(
+		b.Delete(seqKey(prefixPublished, known.Seq), nil),
+		move(b, known.Seq, prefixDead, prefixPending, &v),
+	)
 }
 
 // sequenceBound is what no sequence in the next batch of the log can be above, though a
@@ -132,33 +181,4 @@ func (j *Journal) sequenceBound() (uint64, error) {
 		bound = max(bound, last)
 	}
 	return bound + 8*maxBatch, nil
-}
-
-// setKind is how a batch marks that a key is set.
-const setKind = 1
-
-// pair is a key with its value, out of a damaged batch.
-type pair struct{ key, value []byte }
-
-// sift finds, in bytes of which any may be wrong, the keys of records with what
-// seems to be their value. Whether it is, its checksum or digest has to tell.
-func sift(data []byte) []pair {
-	var pairs []pair
-	for i := 0; i+11 < len(data); i++ {
-		if data[i] != setKind || data[i+1] != 9 {
-			continue
-		}
-		switch data[i+2] {
-		case prefixBody, prefixPending, prefixPublished, prefixDead:
-		default:
-			continue
-		}
-		length, n := binary.Uvarint(data[i+11:])
-		from := i + 11 + n
-		if n <= 0 || length > uint64(len(data)-from) {
-			continue
-		}
-		pairs = append(pairs, pair{data[i+2 : i+11], data[from : from+int(length)]})
-	}
-	return pairs
 }
