@@ -354,6 +354,27 @@ func (s *Server) recreateStream(c echo.Context) error {
 	return c.NoContent(http.StatusNoContent)
 }
 
+// learn answers what the bodies accepted since= have shown.
+func (s *Server) learn(c echo.Context) error {
+	q, since := c.QueryParams(), time.Time{}
+	for name := range q {
+		if name != "since" {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("there is no parameter %q here: there is since", name))
+		}
+	}
+	if text := q.Get("since"); text != "" {
+		var err error
+		if since, err = ParseTime(text, time.Now()); err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, "since: "+err.Error())
+		}
+	}
+	lessons, err := s.o.Learn(c.Request().Context(), since)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, lessons)
+}
+
 // pastHour answers the history, of which after= leaves out what the caller has.
 func (s *Server) pastHour(c echo.Context) error {
 	var after time.Time

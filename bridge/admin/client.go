@@ -81,6 +81,15 @@ func (c *Client) RecreateStream(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/api/stream/recreate", nil, nil)
 }
 
+// Learn asks what the bodies accepted since then have shown; zero is all of them.
+func (c *Client) Learn(ctx context.Context, since time.Time) (lessons json.RawMessage, err error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	return lessons, c.call(ctx, http.MethodGet, "/api/learn", q, &lessons)
+}
+
 // Event asks for one record with its body.
 func (c *Client) Event(ctx context.Context, record uint64) (r bridge.Record, err error) {
 	return r, c.call(ctx, http.MethodGet, fmt.Sprintf("/api/events/%d", record), nil, &r)

@@ -60,6 +60,9 @@ type Options struct {
 	Log      *zap.Logger
 	// Level is what Log writes, for /api/log to change; nil leaves that out.
 	Level *zap.AtomicLevel
+	// Learn compares the retained bodies with the catalogue of the sender's events, for
+	// /api/learn; its answer becomes JSON. nil leaves that out.
+	Learn func(ctx context.Context, since time.Time) (any, error)
 }
 
 // Server is the operators' listener. It serves until Serve's context ends.
@@ -130,6 +133,9 @@ func (s *Server) routes() error {
 	api(http.MethodGet, "/replay", s.replayNow)
 	api(http.MethodPost, "/replay", s.startReplay)
 	api(http.MethodDelete, "/replay", s.cancelReplay)
+	if s.o.Learn != nil {
+		api(http.MethodGet, "/learn", s.learn)
+	}
 	if s.o.Level != nil {
 		api(http.MethodGet, "/log", s.logLevel)
 		api(http.MethodPut, "/log", s.setLogLevel)

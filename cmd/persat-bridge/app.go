@@ -163,6 +163,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Gatherer: registry,
 		Log:      log,
 		Level:    level,
+		Learn:    func(ctx context.Context, since time.Time) (any, error) { return learnJournal(ctx, a.journal, since) },
 	}, a.bridge)
 	if err != nil {
 		return nil, err
