@@ -37,6 +37,12 @@
 // yet. Its store has no lock of its own, and two servers on one directory
 // lose messages, so Embedded locks it.
 //
+// A stream that could not be written is frozen until its server is started again, and
+// JetStream's own limit is fixed at the start. So the bridge publishes only while the
+// disk has more free than a tenth, or 2 GiB (room): twice what the journal keeps, which
+// then still takes events. If the disk fills all the same, a new server is started when
+// there is room (recover.go).
+//
 // Dependencies: nats.go and nats-server because the product is about them;
 // jsm.go's natscontext to read the contexts of the nats CLI as it does;
 // gofrs/flock for the lock on the store.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -28,17 +29,28 @@ type EmbeddedOptions struct {
 	Domain string
 	// StoreDir is where JetStream keeps its streams.
 	StoreDir string
+	// MaxStore is how many bytes the bridge publishes into StoreDir at most; 0 is all
+	// that the disk leaves. The server itself has no limit: with one that is less than
+	// what a stream reserves it would not find that stream.
+	MaxStore int64
 	// MaxPayload raises the largest message, in bytes, above the server's 1 MiB; less
 	// than that changes nothing.
 	MaxPayload int64
 	Log        *zap.Logger
 }
 
-// Embedded is a running nats-server with JetStream in this process.
+// Embedded is a nats-server with JetStream in this process. One that can write no more
+// is started again when its disk has room.
 type Embedded struct {
-	server *server.Server
-	lock   *flock.Flock
-	isNew  bool
+	o    EmbeddedOptions
+	lock *flock.Flock
+	room *room
+
+	server atomic.Pointer[server.Server]
+	isNew  atomic.Bool
+
+	stop    context.CancelFunc
+	stopped chan struct{}
 }
 
 // readyTimeout is how long the server may take to start; a large store is read
@@ -51,46 +63,65 @@ func StartEmbedded(ctx context.Context, o EmbeddedOptions) (*Embedded, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	options := &server.Options{
-		ServerName:      "persat-bridge",
-		JetStream:       true,
-		JetStreamDomain: o.Domain,
-		StoreDir:        o.StoreDir,
-		NoSigs:          true, // else it installs a signal handler that exits
-		DontListen:      true,
-	}
-	if o.MaxPayload > server.MAX_PAYLOAD_SIZE {
-		options.MaxPayload = int32(o.MaxPayload)
-		options.MaxPending = max(server.MAX_PENDING_SIZE, o.MaxPayload)
-	}
-	if o.Listen != "" {
-		if err := listenOn(options, o.Listen); err != nil {
-			return nil, fmt.Errorf("start embedded NATS: nats.embedded.listen: %w", err)
-		}
-	}
 	lock, err := lockStore(o.StoreDir)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: %w", err)
 	}
-	streams, err := filepath.Glob(filepath.Join(o.StoreDir, server.JetStreamStoreDir, "*", "streams", "*"))
-	if err != nil {
+	e := &Embedded{o: o, lock: lock, room: newRoom(o.StoreDir, o.MaxStore), stopped: make(chan struct{})}
+	if err := e.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), lock.Unlock())
 	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.stop = stop
+	go e.watch(watch)
+	return e, nil
+}
+
+// start starts a server. On an error none runs.
+func (e *Embedded) start(ctx context.Context) error {
+	options := &server.Options{
+		ServerName:        "persat-bridge",
+		JetStream:         true,
+		JetStreamDomain:   e.o.Domain,
+		StoreDir:          e.o.StoreDir,
+		JetStreamMaxStore: unlimited,
+		NoSigs:            true, // else it installs a signal handler that exits
+		DontListen:        true,
+	}
+	if e.o.MaxPayload > server.MAX_PAYLOAD_SIZE {
+		options.MaxPayload = int32(e.o.MaxPayload)
+		options.MaxPending = max(server.MAX_PENDING_SIZE, e.o.MaxPayload)
+	}
+	if e.o.Listen != "" {
+		if err := listenOn(options, e.o.Listen); err != nil {
+			return fmt.Errorf("nats.embedded.listen: %w", err)
+		}
+	}
+	streams, err := filepath.Glob(filepath.Join(e.o.StoreDir, server.JetStreamStoreDir, "*", "streams", "*"))
+	if err != nil {
+		return err
+	}
+	e.isNew.Store(len(streams) == 0)
 	s, err := server.NewServer(options)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), lock.Unlock())
+		return err
 	}
-	logger := &serverLogger{log: o.Log.Named("nats")}
+	logger := &serverLogger{log: e.o.Log.Named("nats")}
 	s.SetLoggerV2(logger, false, false, false)
-	e := &Embedded{server: s, lock: lock, isNew: len(streams) == 0}
 	s.Start()
-	if err := e.ready(ctx); err != nil {
+	if err := ready(ctx, s); err != nil {
 		if first := logger.fatal(); first != "" {
 			err = errors.New(first)
 		}
-		return nil, errors.Join(fmt.Errorf("start embedded NATS: %w", err), e.Close())
+		s.Shutdown()
+		s.WaitForShutdown()
+		return err
 	}
-	return e, nil
+	if s.Addr() != nil {
+		e.o.Listen = s.Addr().String() // consumers find the next one there
+	}
+	e.server.Store(s)
+	return nil
 }
 
 // listenOn also tries the address: the server's own failure to listen is a line
@@ -135,15 +166,15 @@ func lockStore(dir string) (*flock.Flock, error) {
 
 // ready waits for one real answer of JetStream: after some failures of its start
 // the server still says that it runs.
-func (e *Embedded) ready(ctx context.Context) error {
+func ready(ctx context.Context, s *server.Server) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	for !e.server.ReadyForConnections(100 * time.Millisecond) {
+	for !s.ReadyForConnections(100 * time.Millisecond) {
 		if ctx.Err() != nil {
 			return errors.New("it does not get ready")
 		}
 	}
-	nc, err := nats.Connect("", nats.InProcessServer(e.server), nats.NoReconnect())
+	nc, err := nats.Connect("", nats.InProcessServer(s), nats.NoReconnect())
 	if err != nil {
 		return err
 	}
@@ -160,21 +191,32 @@ func (e *Embedded) ready(ctx context.Context) error {
 
 // URL is where consumers reach the server, or "" when it does not listen.
 func (e *Embedded) URL() string {
-	if e.server.Addr() == nil {
+	address := e.server.Load().Addr()
+	if address == nil {
 		return ""
 	}
-	return "nats://" + e.server.Addr().String()
+	return "nats://" + address.String()
 }
 
-// IsNew says that the store had no stream when the server started, not even one that it
-// could not read.
-func (e *Embedded) IsNew() bool { return e.isNew }
+// IsNew says that the store had no stream when the server started last, not even one that
+// it could not read.
+func (e *Embedded) IsNew() bool { return e.isNew.Load() }
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (e *Embedded) InProcessConn() (net.Conn, error) { return e.server.Load().InProcessConn() }
 
 // Close stops the server, and returns when its files are closed.
 func (e *Embedded) Close() error {
-	e.server.Shutdown()
-	e.server.WaitForShutdown()
+	e.stop()
+	<-e.stopped
+	e.shutdown()
 	return e.lock.Unlock()
+}
+
+func (e *Embedded) shutdown() {
+	s := e.server.Load()
+	s.Shutdown()
+	s.WaitForShutdown()
 }
 
 // serverLogger passes on what the server says that matters here. Its notices

@@ -219,7 +219,7 @@ func dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		nats.SkipHostLookup(), // the dialer does it, and not longer than its timeout
 	}, more...)
 	if o.Embedded != nil {
-		nc, err := nats.Connect("", append(options, nats.InProcessServer(o.Embedded.server))...)
+		nc, err := nats.Connect("", append(options, nats.InProcessServer(o.Embedded))...)
 		if err != nil {
 			return nil, api{}, fmt.Errorf("connect to NATS at %s: %w", o.where(), err)
 		}

@@ -59,6 +59,12 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 		return
 	}
 	m := message(prefix, e)
+	if embedded := s.p.o.Connect.Embedded; embedded != nil {
+		if err := embedded.room.take(len(m.Data) + overhead); err != nil {
+			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: err.Error()})
+			return
+		}
+	}
 	if s.covers(m.Subject) {
 		s.begin(&attempt{event: e, m: m, done: done})
 		return

@@ -98,6 +98,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 			Listen:   cfg.NATS.Embedded.Listen,
 			Domain:   cfg.NATS.Domain,
 			StoreDir: cfg.NATS.Embedded.StoreDir,
+			MaxStore: int64(cfg.NATS.Embedded.MaxStore),
 			// Room for the headers, so that what the door lets in can be published.
 			MaxPayload: int64(cfg.Server.MaxBodyBytes + 64*config.KiB),
 			Log:        log,

@@ -243,3 +243,65 @@ func TestJournalTakenAway(t *testing.T) {
 		})
 	}
 }
+
+// TestEmbeddedDiskFull fills the disk of the embedded server, which freezes a stream that
+// could not be written until the server is started again, and had set itself a limit at
+// its start that nothing raised. The bridge takes events meanwhile, and they go by
+// themselves when there is room.
+func TestEmbeddedDiskFull(t *testing.T) {
+	for name, test := range map[string]struct {
+		before func(t *testing.T, disk string) // the server starts
+		while  func(t *testing.T, disk string) // events come in
+		after  func(t *testing.T, disk string) // the disk is full
+	}{
+		"full at the start": {
+			before: func(t *testing.T, disk string) {
+				fillDisk(t, filepath.Join(disk, "other"))
+				if err := os.Truncate(filepath.Join(disk, "other"), 58<<20); err != nil {
+					t.Fatal(err)
+				}
+			},
+			after: func(t *testing.T, disk string) { _ = os.Remove(filepath.Join(disk, "other")) },
+		},
+		"filled by the stream, and made larger": {
+			after: func(t *testing.T, disk string) {
+				if err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, "size=600m"); err != nil {
+					t.Error(err)
+				}
+			},
+		},
+		"filled by something else": {
+			while: func(t *testing.T, disk string) { fillDisk(t, filepath.Join(disk, "other")) },
+			after: func(t *testing.T, disk string) { _ = os.Remove(filepath.Join(disk, "other")) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBridgeProcess(t, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
+			disk := filepath.Join(b.dir, "disk")
+			tmpfs(t, disk, "size=60m")
+			b.env = append(b.env, "PERSAT_BRIDGE_NATS_EMBEDDED_STORE_DIR="+filepath.Join(disk, "nats"))
+			if test.before != nil {
+				test.before(t, disk)
+			}
+			b.start()
+			o := newOracle(t, b.url)
+			o.padding = 900_000
+			ctx, stop := context.WithCancel(t.Context())
+			var sending sync.WaitGroup
+			sending.Go(func() { o.post(ctx, 40) })
+			eventually(t, "an accepted event", func() bool { return b.metric("persat_bridge_accepted_total") > 0 })
+			if test.while != nil {
+				test.while(t, disk)
+			}
+			eventually(t, "events that wait", func() bool { return b.metric("persat_bridge_pending_events") > 30 })
+			stop()
+			sending.Wait()
+			test.after(t, disk)
+			b.drained()
+			o.judge(readStream(t, b.nats))
+			if got := o.refusals(http.StatusServiceUnavailable); got != 0 {
+				t.Errorf("%d events were refused, want none: the journal has room", got)
+			}
+		})
+	}
+}

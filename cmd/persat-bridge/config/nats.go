@@ -65,6 +65,10 @@ type Embedded struct {
 	// it. Default ./data/nats, relative to the working directory. One server
 	// only: two on one directory lose messages.
 	StoreDir string `yaml:"store_dir"`
+	// MaxStore is how much the bridge publishes into it at most; then events wait in
+	// the journal. Default 0: what the disk leaves but its last tenth, 2 GiB at most,
+	// so that the journal can take events when the stream can not.
+	MaxStore Size `yaml:"max_store"`
 }
 
 // ClientTLS is what the bridge shows and trusts when it connects to NATS.
