@@ -43,6 +43,12 @@
 // then still takes events. If the disk fills all the same, a new server is started when
 // there is room (recover.go).
 //
+// In the program the server syncs each message (SyncAlways): it is on the journal's host
+// and loses power with it. The journal would heal its stream, but a consumer that has
+// acknowledged what the stream has lost would pass over what takes those places. It costs
+// one fsync a message: measured on a disk that syncs in 1.2 ms, 850 events a second in
+// place of 3,500 and more. The journal takes the rest, and the stream follows.
+//
 // Dependencies: nats.go and nats-server because the product is about them;
 // jsm.go's natscontext to read the contexts of the nats CLI as it does;
 // gofrs/flock for the lock on the store.

@@ -33,6 +33,9 @@ type EmbeddedOptions struct {
 	// that the disk leaves. The server itself has no limit: with one that is less than
 	// what a stream reserves it would not find that stream.
 	MaxStore int64
+	// SyncAlways makes the server acknowledge a message only once it is synced. Without
+	// it the server syncs every two minutes.
+	SyncAlways bool
 	// MaxPayload raises the largest message, in bytes, above the server's 1 MiB; less
 	// than that changes nothing.
 	MaxPayload int64
@@ -85,6 +88,7 @@ func (e *Embedded) start(ctx context.Context) error {
 		JetStreamDomain:   e.o.Domain,
 		StoreDir:          e.o.StoreDir,
 		JetStreamMaxStore: unlimited,
+		SyncAlways:        e.o.SyncAlways,
 		NoSigs:            true, // else it installs a signal handler that exits
 		DontListen:        true,
 	}

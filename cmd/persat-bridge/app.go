@@ -99,6 +99,9 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 			Domain:   cfg.NATS.Domain,
 			StoreDir: cfg.NATS.Embedded.StoreDir,
 			MaxStore: int64(cfg.NATS.Embedded.MaxStore),
+			// It loses power with the journal. The journal would heal the stream, but not a
+			// consumer that has acknowledged what the stream then has no more.
+			SyncAlways: true,
 			// Room for the headers, so that what the door lets in can be published.
 			MaxPayload: int64(cfg.Server.MaxBodyBytes + 64*config.KiB),
 			Log:        log,
