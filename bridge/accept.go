@@ -116,7 +116,7 @@ func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, 
 		counters.duplicates.Inc()
 		return Duplicate, b.awaitStream(ctx, result.Seq)
 	case record.Dead != nil:
-		b.deadAdd(e.Source, 1)
+		b.dead.add(e.Source, 1)
 		ofType(counters.accepted, e.Type).Inc()
 		b.logDead(e, result.Seq, record.Dead.Reason)
 		return Quarantined, nil

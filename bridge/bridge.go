@@ -111,8 +111,7 @@ type Bridge struct {
 	view     atomic.Pointer[view]   // of the loop
 	replayed atomic.Pointer[Replay] // the replay that runs or ran last
 	deadWork sync.Mutex             // one operator's change of the dead letters at a time
-	deadMu   sync.Mutex
-	dead     map[string]int // dead letters by source
+	dead     deadCounts
 }
 
 // New reads from the journal what is pending. It starts nothing.
@@ -129,7 +128,6 @@ func New(o Options) (*Bridge, error) {
 		wake:     make(chan struct{}, 1),
 		commands: make(chan command),
 		ended:    make(chan struct{}),
-		dead:     make(map[string]int),
 	}
 	b.view.Store(&view{held: []HeldSubject{}})
 	if err := b.count(); err != nil {
@@ -165,7 +163,7 @@ func (b *Bridge) count() error {
 		if err != nil {
 			return fmt.Errorf("record %d: %w", item.Seq, err)
 		}
-		b.dead[e.Source]++
+		b.dead.add(e.Source, 1)
 	}
 	return nil
 }
@@ -212,16 +210,4 @@ func (b *Bridge) Ready() error {
 		return fmt.Errorf("%w: its disk has not answered a write for %v", ErrStalled, stalled.Round(time.Second))
 	}
 	return b.space.err()
-}
-
-func (b *Bridge) deadAdd(source string, n int) {
-	b.deadMu.Lock()
-	defer b.deadMu.Unlock()
-	b.dead[source] += n
-}
-
-func (b *Bridge) deadCount(source string) int {
-	b.deadMu.Lock()
-	defer b.deadMu.Unlock()
-	return b.dead[source]
 }

@@ -210,7 +210,7 @@ func (l *loop) tell(results []result, d decision, now time.Time) error {
 	for _, dead := range d.dead {
 		e := dead.event
 		l.b.backlog.add(e.Source, e.Accepted, -1)
-		l.b.deadAdd(e.Source, 1)
+		l.b.dead.add(e.Source, 1)
 		l.b.logDead(e, dead.t.Seq, dead.death.Reason)
 		l.b.waiters.done(dead.t.Seq, ErrNotAcknowledged)
 	}

@@ -4,12 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
+
+// deadCounts counts the dead letters of each source.
+type deadCounts struct {
+	mu       sync.Mutex
+	bySource map[string]int
+}
+
+func (d *deadCounts) add(source string, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bySource == nil {
+		d.bySource = make(map[string]int)
+	}
+	d.bySource[source] += n
+}
+
+func (d *deadCounts) of(source string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.bySource[source]
+}
+
+// sources are those that have or had a dead letter.
+func (d *deadCounts) sources() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.bySource))
+}
 
 // DeadLetters returns how many dead letters fit f, and the first limit of them from behind
 // record after on (0: from the first), oldest first.
@@ -99,7 +129,7 @@ func (b *Bridge) ReplayDead(ctx context.Context, f Filter) (replayed, refused in
 			return replayed, refused, err
 		}
 		for _, e := range events {
-			b.deadAdd(e.Source, -1)
+			b.dead.add(e.Source, -1)
 			b.backlog.add(e.Source, e.Accepted, 1)
 		}
 		replayed += len(items)
@@ -166,7 +196,7 @@ func (b *Bridge) DiscardDead(ctx context.Context, f Filter) (discarded int, err 
 		}
 		for _, d := range items {
 			if e, err := parseHeader(d.Header); err == nil {
-				b.deadAdd(e.Source, -1)
+				b.dead.add(e.Source, -1)
 			}
 		}
 		discarded += len(items)

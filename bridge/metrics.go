@@ -140,7 +140,7 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 		}
 		gauge(descOldest, age, source)
 		gauge(descHeld, float64(b.view.Load().heldEvents(source)), source)
-		gauge(descDead, float64(b.deadCount(source)), source)
+		gauge(descDead, float64(b.dead.of(source)), source)
 	}
 	gauge(descBytes, float64(b.space.bytes()))
 	gauge(descLimit, float64(b.o.MaxBytes))

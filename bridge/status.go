@@ -81,7 +81,7 @@ func (b *Bridge) Status(context.Context) Status {
 		s.Accepting = true
 	}
 	for _, name := range b.sources() {
-		source := SourceStatus{Name: name, Pending: b.backlog.pending(name), Dead: b.deadCount(name)}
+		source := SourceStatus{Name: name, Pending: b.backlog.pending(name), Dead: b.dead.of(name)}
 		if oldest := b.backlog.oldest(name); !oldest.IsZero() {
 			source.OldestPending = &oldest
 		}
@@ -133,13 +133,7 @@ func (b *Bridge) Stream(ctx context.Context) (StreamInfo, error) {
 // sources are the configured sources and those of events that are left from an
 // earlier configuration.
 func (b *Bridge) sources() []string {
-	b.deadMu.Lock()
-	names := make([]string, 0, len(b.dead))
-	for name := range b.dead {
-		names = append(names, name)
-	}
-	b.deadMu.Unlock()
-	names = append(names, b.backlog.names()...)
+	names := append(b.dead.sources(), b.backlog.names()...)
 	slices.Sort(names)
 	return slices.Compact(names)
 }
