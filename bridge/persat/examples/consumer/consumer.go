@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/bridge/persat/examples/durable"
 )
 
 // maxDeliveries is after how many deliveries a message counts as poison: that
@@ -25,7 +27,7 @@ const backlog = 100
 
 // consumer takes messages from JetStream, one at a time, to the ledger.
 type consumer struct {
-	source jetstream.Consumer
+	source *durable.Reader
 	ledger *ledger
 	log    *slog.Logger
 
@@ -35,12 +37,6 @@ type consumer struct {
 
 // run handles messages until ctx ends, and then the one that is here already.
 func (c *consumer) run(ctx context.Context) error {
-	messages, err := c.source.Messages()
-	if err != nil {
-		return fmt.Errorf("read messages: %w", err)
-	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Drain)()
 	var pruned time.Time
 	for {
 		if time.Since(pruned) > 24*time.Hour {
@@ -49,17 +45,12 @@ func (c *consumer) run(ctx context.Context) error {
 			}
 			pruned = time.Now()
 		}
-		m, err := messages.Next()
-		switch {
-		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+		m, err := c.source.Next(ctx)
+		if errors.Is(err, io.EOF) {
 			return nil
-		case errors.Is(err, jetstream.ErrNoHeartbeat):
-			// The server is away or elects a leader. The client reconnects by
-			// itself and asks again.
-			c.log.Warn("NATS is silent", "err", err)
-			continue
-		case err != nil:
-			return fmt.Errorf("read messages: %w", err)
+		}
+		if err != nil {
+			return err
 		}
 		if err := c.handle(m); err != nil {
 			return err

@@ -17,13 +17,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/publisher"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // long kills the consumer over 10,000 events instead of 2,000.
@@ -38,21 +38,6 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
-}
-
-// startNATS is a nats-server in this process.
-func startNATS(t *testing.T) string {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("nats-server does not get ready")
-	}
-	return s.ClientURL()
 }
 
 // connect is a session of the bridge's own publisher.
@@ -182,15 +167,6 @@ func progress(t *testing.T, js jetstream.JetStream) *jetstream.ConsumerInfo {
 	return info
 }
 
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(4 * time.Minute); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 // The consumer is killed at random moments while there is work; in the end each
 // event has had its effect once, each entity's in order, and what can never be
 // handled is put aside.
@@ -202,7 +178,7 @@ func TestOracleKilled(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	url := startNATS(t)
+	url := natstest.Start(t, "").URL
 	session := connect(t, url)
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -235,7 +211,7 @@ func TestOracleKilled(t *testing.T) {
 		c.start()
 		// Somewhere in the next part of the work, to the microsecond.
 		target := uint64(stored*(kill+1)/(kills+1) - random.IntN(stored/(kills+1)))
-		eventually(t, "progress", func() bool { c.alive(); return done() >= target })
+		natstest.Eventually(t, "progress", func() bool { c.alive(); return done() >= target })
 		time.Sleep(time.Duration(random.IntN(3000)) * time.Microsecond)
 		c.end(syscall.SIGKILL)
 		if at := done(); at >= uint64(stored) {
@@ -243,7 +219,7 @@ func TestOracleKilled(t *testing.T) {
 		}
 	}
 	c.start()
-	eventually(t, "all messages acknowledged", func() bool {
+	natstest.Eventually(t, "all messages acknowledged", func() bool {
 		c.alive()
 		info := progress(t, js)
 		return info.NumPending == 0 && info.NumAckPending == 0

@@ -13,7 +13,9 @@
 //
 // # How
 //
-//   - A durable pull consumer: its place in the stream outlives the process.
+//   - A durable pull consumer: its place in the stream outlives the process. When the
+//     stream was recreated, package durable makes the consumer again and reads it from
+//     the beginning; the ledger knows what it has had.
 //   - Explicit acknowledgement, after the effect is on disk.
 //   - One message at a time (MaxAckPending: 1). That is the order, also when a
 //     message has to wait and be delivered again. For more throughput, run one
@@ -38,12 +40,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/bridge/persat/examples/durable"
 )
 
 func main() {
 	url := flag.String("nats", cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL), "the NATS server; the default is NATS_URL's")
 	stream := flag.String("stream", "PERSAT", "the stream")
-	durable := flag.String("durable", "history", "the name of the durable consumer")
+	name := flag.String("durable", "history", "the name of the durable consumer")
 	filter := flag.String("filter", "persat.>", "the subjects")
 	dir := flag.String("dir", "./history", "where the ledger is")
 	ackWait := flag.Duration("ack-wait", 10*time.Second, "how long a message may take; a crash costs this pause")
@@ -53,7 +57,7 @@ func main() {
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	err := run(ctx, log, *url, *stream, *dir, jetstream.ConsumerConfig{
-		Durable:       *durable,
+		Durable:       *name,
 		FilterSubject: *filter,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckExplicitPolicy,
@@ -85,14 +89,13 @@ func run(ctx context.Context, log *slog.Logger, url, stream, dir string, config 
 	if err != nil {
 		return err
 	}
-	source, err := js.CreateOrUpdateConsumer(ctx, stream, config)
+	source, err := durable.Open(ctx, js, stream, config, log)
 	if err != nil {
-		return fmt.Errorf("consumer %s of stream %s: %w", config.Durable, stream, err)
+		return err
 	}
+	defer source.Stop()
 	c := &consumer{source: source, ledger: l, log: log}
-	info := source.CachedInfo()
-	log.Info("consuming", "stream", stream, "consumer", config.Durable, "pending", info.NumPending)
-	c.note(info.NumPending + uint64(info.NumAckPending))
+	c.note(source.Pending())
 	return c.run(ctx)
 }
 

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -26,6 +27,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/bridge/persat/examples/durable"
 )
 
 // options say what is kept, and where.
@@ -66,7 +69,7 @@ func run(ctx context.Context, log *slog.Logger, o options) error {
 	if err != nil {
 		return err
 	}
-	consumer, err := js.CreateOrUpdateConsumer(ctx, o.stream, jetstream.ConsumerConfig{
+	reader, err := durable.Open(ctx, js, o.stream, jetstream.ConsumerConfig{
 		Durable:       o.durable,
 		FilterSubject: o.filter,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
@@ -74,42 +77,49 @@ func run(ctx context.Context, log *slog.Logger, o options) error {
 		AckWait:       10 * time.Second,
 		// More than one: a message that comes again, or too late, is recognised.
 		MaxAckPending: 256,
-	})
+	}, log)
 	if err != nil {
-		return fmt.Errorf("consumer %s of stream %s: %w", o.durable, o.stream, err)
+		return err
 	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("read messages: %w", err)
+	defer reader.Stop()
+	log.Info("building the view", "bucket", o.bucket)
+	v := &view{bucket: bucket, stream: reader.Created()}
+	reopen := func(ctx context.Context) (err error) {
+		v.bucket, err = openBucket(ctx, js, o.bucket)
+		return err
 	}
-	defer messages.Stop()
-	defer context.AfterFunc(ctx, messages.Drain)()
-	info := consumer.CachedInfo()
-	log.Info("building the view", "bucket", o.bucket, "pending", info.NumPending)
-	if err := follow(context.WithoutCancel(ctx), log, messages, &view{bucket: bucket}, info.NumPending+uint64(info.NumAckPending)); err != nil {
+	if err := follow(ctx, log, reader, v, reopen); err != nil {
 		return err
 	}
 	return nc.FlushTimeout(5 * time.Second) // the last acknowledgement
 }
 
-// follow applies messages until there are no more, and says when the view is up to date
-// for the first time.
-func follow(ctx context.Context, log *slog.Logger, messages jetstream.MessagesContext, v *view, pending uint64) error {
+// follow applies messages until ctx ends, and says when the view is up to date for the
+// first time. A NATS that lost the stream has lost the bucket too: then reopen makes it.
+func follow(ctx context.Context, log *slog.Logger, reader *durable.Reader, v *view, reopen func(context.Context) error) error {
+	pending := reader.Pending()
 	for upToDate := false; ; {
 		if !upToDate && pending == 0 {
 			upToDate = true
 			log.Info("the view is up to date, and follows")
 		}
-		m, err := messages.Next()
-		switch {
-		case errors.Is(err, jetstream.ErrMsgIteratorClosed):
+		m, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
 			return nil
-		case errors.Is(err, jetstream.ErrNoHeartbeat):
-			continue // the client reconnects by itself and asks again
-		case err != nil:
-			return fmt.Errorf("read messages: %w", err)
 		}
-		if err := v.apply(ctx, m); err != nil {
+		if err != nil {
+			return err
+		}
+		apply := context.WithoutCancel(ctx)
+		if created := reader.Created(); !created.Equal(v.stream) {
+			if err = reopen(apply); err == nil {
+				v.stream = created
+			}
+		}
+		if err == nil {
+			err = v.apply(apply, m)
+		}
+		if err != nil {
 			log.Error("view is not up to date, again in 5s", "subject", m.Subject(), "err", err)
 			if err := m.NakWithDelay(5 * time.Second); err != nil {
 				return err

@@ -23,13 +23,19 @@ import (
 // that is too much, ask Persat's API for the entity when it matters.
 //
 // A replay is the exception: its sequence is new and its snapshot old. So it
-// only counts when it was accepted after the one that is there.
-type view struct{ bucket jetstream.KeyValue }
+// only counts when it was accepted after the one that is there. So are all events of a
+// stream that was recreated: its sequences begin at 1 again, below those in the bucket.
+type view struct {
+	bucket jetstream.KeyValue
+	stream time.Time // when the stream was created whose messages are applied
+}
 
 // latest is a value of the bucket.
 type latest struct {
 	// Sequence is where in the stream the event is.
 	Sequence uint64 `json:"sequence"`
+	// Stream is when that stream was created.
+	Stream time.Time `json:"stream"`
 	// Accepted is when the bridge took it.
 	Accepted time.Time `json:"accepted"`
 	Type     string    `json:"type"`
@@ -43,6 +49,9 @@ type latest struct {
 
 // newerThan decides which of two values stays.
 func (l *latest) newerThan(other *latest, replayed bool) bool {
+	if !l.Stream.Equal(other.Stream) {
+		return l.Accepted.After(other.Accepted)
+	}
 	if l.Sequence <= other.Sequence {
 		return false
 	}
@@ -69,7 +78,7 @@ func (v *view) apply(ctx context.Context, m jetstream.Msg) error {
 		if s.Entity == "" {
 			continue
 		}
-		value := latest{Sequence: meta.Sequence.Stream, Accepted: accepted, Type: event.Type, Entity: s.Entity}
+		value := latest{Sequence: meta.Sequence.Stream, Stream: v.stream, Accepted: accepted, Type: event.Type, Entity: s.Entity}
 		if value.Deleted = event.Action == "deleted"; !value.Deleted {
 			value.Snapshot = s.Data
 		}

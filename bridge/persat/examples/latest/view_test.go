@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/publisher"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // world is a NATS server with the bridge's stream, and a view of it.
@@ -31,38 +32,27 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(30 * time.Second) {
-		t.Fatal("nats-server does not get ready")
-	}
+	n := natstest.Start(t, "")
+	w := &world{t: t, url: n.URL, js: n.JetStream(), clock: time.Date(2024, 2, 12, 12, 0, 0, 0, time.UTC)}
+	w.connect()
+	return w
+}
+
+// connect opens a session of the bridge's own publisher, which creates the stream.
+func (w *world) connect() {
+	w.t.Helper()
 	p, err := publisher.New(publisher.Options{
-		Connect:  publisher.ConnectOptions{URL: s.ClientURL()},
+		Connect:  publisher.ConnectOptions{URL: w.url},
 		Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: time.Hour},
 		Prefixes: map[string]string{"persat": "persat"},
 	})
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	session, err := p.Connect(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	if w.session, err = p.Connect(w.t.Context()); err != nil {
+		w.t.Fatal(err)
 	}
-	t.Cleanup(session.Close)
-	nc, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &world{t: t, url: s.ClientURL(), js: js, session: session, clock: time.Date(2024, 2, 12, 12, 0, 0, 0, time.UTC)}
+	w.t.Cleanup(w.session.Close)
 }
 
 // publish publishes an event, each a minute after the one before.
@@ -372,5 +362,35 @@ func TestConcurrentViews(t *testing.T) {
 	}
 	if got := w.values(); !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// The sequences of a stream that was recreated begin at 1 again. The view took its events
+// for old ones, and showed for ever how things had been.
+func TestStreamIsRecreated(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		w.publish("workorder.updated", `{"_id":"47","n":1}`)
+	}
+	filled := w.publish("workorder.updated", `{"_id":"48","n":1}`)
+	w.publish("workorder.updated", `{"_id":"48","n":2}`)
+	w.run("before")
+	stream, err := w.js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.js.DeleteStream(t.Context(), "PERSAT"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.js.CreateStream(t.Context(), stream.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	w.connect()
+	w.send(filled) // what the bridge fills it with is older than the bucket
+	w.publish("workorder.updated", `{"_id":"47","n":2}`)
+	w.run("after")
+	want := map[string]string{"persat.workorder.47": `2 {"_id":"47","n":2}`, "persat.workorder.48": `5 {"_id":"48","n":2}`}
+	if got := w.values(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
