@@ -50,7 +50,8 @@ func (r Range) String() string {
 // what was dropped. In steps:
 //
 //  1. The files of from are copied beside to, without the logs, and opened: that
-//     is the journal as it was when its tables were written.
+//     is the journal as it was when its tables were written. Where one byte of a
+//     table's block is damaged, the copy has it corrected.
 //  2. The logs are taken apart by hand, oldest first. A whole batch is applied as
 //     it is. Out of a damaged one is taken every record that its own checksum and
 //     the digest of its body show to be whole.
@@ -80,7 +81,7 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 		return report, err
 	}
 	defer os.RemoveAll(work)
-	logs, err := copyTables(from, work)
+	logs, err := copyTables(from, work, &report)
 	if err != nil {
 		return report, fmt.Errorf("repair %s: %w", from, err)
 	}
@@ -103,8 +104,8 @@ func Repair(from, to string, log *zap.Logger) (report Report, err error) {
 }
 
 // copyTables copies all files but the logs and the lock, and returns the names
-// of the logs, oldest first.
-func copyTables(from, to string) (logs []string, err error) {
+// of the logs, oldest first. It corrects damaged bytes of tables in the copy.
+func copyTables(from, to string, report *Report) (logs []string, err error) {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return nil, err
 	}
@@ -118,21 +119,22 @@ func copyTables(from, to string) (logs []string, err error) {
 			logs = append(logs, e.Name())
 		case e.Name() == "LOCK" || e.IsDir():
 		default:
-			if err := copyFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			b, err := os.ReadFile(filepath.Join(from, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			if strings.HasSuffix(e.Name(), ".sst") {
+				t := tableFile{bytes: b}
+				t.correct()
+				t.note(e.Name(), report)
+			}
+			if err := os.WriteFile(filepath.Join(to, e.Name()), b, 0o600); err != nil {
 				return nil, err
 			}
 		}
 	}
 	slices.Sort(logs) // their numbers have leading zeros
 	return logs, nil
-}
-
-func copyFile(from, to string) error {
-	b, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, b, 0o600)
 }
 
 // copyInto writes what is whole into a new journal.
