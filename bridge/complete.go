@@ -174,7 +174,8 @@ func deathReason(f *Failure) string {
 }
 
 // write changes the journal. What is forgotten comes first: an event that is still
-// pending after a crash is rejected again.
+// pending after a crash is rejected again. A death is on disk before the events behind it
+// go: a power cut that took it back would have it published after them.
 func (l *loop) write(d decision) error {
 	for _, dead := range d.dead {
 		if dead.event == nil {
@@ -192,7 +193,10 @@ func (l *loop) write(d decision) error {
 			return err
 		}
 	}
-	return nil
+	if len(d.dead) == 0 {
+		return nil
+	}
+	return l.b.journal.Sync()
 }
 
 // tell says what has become of the events, now that it is written.

@@ -134,29 +134,27 @@ func (g *ledger) final() error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	places := make(map[*message]uint64)
-	for seq, m := range n.stream.messages {
-		places[m] = seq
-	}
 	var wrong []error
-	first := make(map[*promise]uint64) // where the first message of an event is
+	first := make(map[*promise]uint64) // where the first message of an event is, or was until it was removed
 	for _, p := range g.all {
 		fates := make(map[fate]int)
+		elsewhere := false // some of its messages were in a stream before this one
 		for _, m := range n.copies(p.id()) {
 			fates[m.fate]++
+			elsewhere = elsewhere || m.in != n.stream
 			if !slices.ContainsFunc(p.bodies, func(b []byte) bool { return bytes.Equal(b, m.body) }) {
 				wrong = append(wrong, fmt.Errorf("%s was stored with other bytes than were sent", m.id))
 			}
-			if at := places[m]; at != 0 && m.id == p.id() && (first[p] == 0 || at < first[p]) {
-				first[p] = at
+			if m.id == p.id() && m.fate != lost && m.fate != givenUp && (first[p] == 0 || m.seq < first[p]) {
+				first[p] = m.seq
 			}
 		}
-		if p.aside || p.dead || fates[dropped] > 0 || p.taken > 1 || len(p.bodies) > 1 {
+		if elsewhere || p.taken > 1 || len(p.bodies) > 1 {
 			delete(first, p) // their order is not that of acceptance
 		}
 		told := len(s.Notices) > 0 || s.Gone > 0
 		switch {
-		case p.answered == 0, p.aside, p.dead, fates[present] > 0, fates[removed] > 0:
+		case p.answered == 0, p.aside, p.dead, fates[present]+fates[removed]+fates[givenUp] > 0:
 		case fates[dropped]+fates[lost] > 0 && (told || !known[p.id()] && g.forgotten(p)):
 		default:
 			wrong = append(wrong, fmt.Errorf("%s was answered 2xx, and is not in the stream: %d messages of it were lost, %d were in a stream that was deleted; gone %d, notices %q", p.id(), fates[lost], fates[dropped], s.Gone, s.Notices))

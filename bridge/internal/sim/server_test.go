@@ -132,6 +132,7 @@ type attempt struct {
 	event   bridge.Event
 	message *message
 	keys    []string
+	starts  int // of the server, when it was sent: what is on the wire dies with the process
 	done    func(bridge.Receipt, error)
 	ended   bool
 	timeout *time.Timer
@@ -155,7 +156,7 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	n := s.n
 	n.mu.Lock()
 	now := time.Now()
-	a := &attempt{s: s, event: *e, done: done, keys: keysOf(e.Source, e.Type, e.Entities)}
+	a := &attempt{s: s, event: *e, done: done, keys: keysOf(e.Source, e.Type, e.Entities), starts: n.starts}
 	a.message = &message{subject: e.Source + "." + e.Type, id: e.MessageID(), body: bytes.Clone(e.Body)}
 	if s.closed || s.dead {
 		n.mu.Unlock()
@@ -194,7 +195,7 @@ func (a *attempt) arrive() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case !n.up, a.s.closed && n.rng.IntN(2) == 0:
+	case !n.up, a.starts != n.starts, a.s.closed && n.rng.IntN(2) == 0:
 	case n.paused:
 		n.waiting = append(n.waiting, a)
 	default:

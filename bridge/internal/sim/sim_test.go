@@ -19,6 +19,7 @@ var (
 	seed  = flag.Uint64("seed", 0, "the schedule of this seed alone, with its trace")
 	first = flag.Uint64("first", 1, "the seed of the first schedule")
 	count = flag.Int("count", 200, "how many schedules")
+	file  = flag.String("script", "", "run this script alone, count times or until it fails")
 )
 
 // TestSimulation runs schedules from seeds. One that fails is shrunk and printed; put into
@@ -65,6 +66,10 @@ func TestRegressions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	times := 5
+	if *file != "" {
+		names, times = []string{*file}, *count
+	}
 	for _, name := range names {
 		if filepath.Base(name) == "mutations.txt" {
 			continue
@@ -78,7 +83,7 @@ func TestRegressions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 5 {
+			for range times {
 				if trace, err := run(t, s, true); err != nil {
 					t.Fatalf("%v\n%s", err, strings.Join(trace, "\n"))
 				}

@@ -16,6 +16,7 @@ type stream struct {
 	window   time.Duration // the duplicate window
 	last     uint64        // the highest sequence ever given, as far as the server knows
 	messages map[uint64]*message
+	ended    []*message // that are no longer in it
 	ids      map[string]known
 
 	// The limits are 0 where there is none. At maxMessages a stream with discardNew refuses,
@@ -30,6 +31,8 @@ type message struct {
 	body        []byte
 	at          time.Time
 	fate        fate
+	seq         uint64
+	in          *stream
 }
 
 // fate is what has become of a message that was stored.
@@ -40,6 +43,7 @@ const (
 	removed      // on purpose: purged, deleted, or beyond a limit
 	lost         // its server lost power
 	dropped      // its stream was deleted
+	givenUp      // it was lost, and then what could have shown that was removed on purpose
 )
 
 // known is an entry of the duplicate window. It outlives its message.
@@ -62,6 +66,7 @@ func (s *stream) publish(m *message) (seq uint64, duplicate, refused bool) {
 		return 0, false, true
 	}
 	s.last++
+	m.seq, m.in = s.last, s
 	s.messages[s.last] = m
 	if m.id != "" {
 		s.ids[m.id] = known{s.last, m.at}
@@ -138,8 +143,24 @@ func (s *stream) deleted() (ranges []bridge.SequenceRange) {
 }
 
 func (s *stream) end(seq uint64, f fate) {
-	s.messages[seq].fate = f
+	m := s.messages[seq]
+	m.fate = f
 	delete(s.messages, seq)
+	s.ended = append(s.ended, m)
+	if f == lost {
+		return
+	}
+	s.giveUp(func(other *message) bool { return other.seq == seq })
+}
+
+// giveUp is of lost messages: who removes what stands in their place, or their subject,
+// removes the trace of the loss.
+func (s *stream) giveUp(which func(*message) bool) {
+	for _, m := range s.ended {
+		if m.fate == lost && m.seq <= s.last && which(m) {
+			m.fate = givenUp
+		}
+	}
 }
 
 // purge removes the messages of a subject, or of a prefix that ends in ">"; all when it is
@@ -154,6 +175,9 @@ func (s *stream) purge(subject string) int {
 			n++
 		}
 	}
+	s.giveUp(func(m *message) bool {
+		return subject == "" || m.subject == subject || isPrefix && strings.HasPrefix(m.subject, prefix)
+	})
 	return n
 }
 
@@ -189,6 +213,11 @@ func (s *stream) losePower(after uint64, keepLast bool, now time.Time) (n int) {
 	}
 	if !keepLast {
 		s.last = min(s.last, after)
+		for _, m := range s.ended {
+			if m.fate == removed && m.seq > s.last {
+				m.fate = givenUp // its sequence will be another's
+			}
+		}
 	}
 	s.restart(now)
 	return n
