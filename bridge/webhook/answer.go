@@ -143,7 +143,8 @@ func (s *Server) gateOf(c echo.Context) *gate {
 	if !ok {
 		return nil
 	}
-	return s.gates[name]
+	// People register URLs with a slash behind them.
+	return s.gates[strings.TrimSuffix(name, "/")]
 }
 
 func (s *Server) diagnosisOf(c echo.Context) *diagnosis {

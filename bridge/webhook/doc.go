@@ -20,7 +20,8 @@
 // {"status":…,"id":…} or {"error":…}. In the order in which a request meets them:
 //
 //	503  draining: before any routing, so that nobody hears 404 from a bridge that stops
-//	404  unknown path or source; a path matches exactly or not at all, nothing redirects
+//	404  unknown path or source; a path matches exactly or with one slash behind it,
+//	     nothing redirects
 //	405  another method than POST
 //	403  the address is not in the source's allow_cidrs
 //	413  body too large, declared or counted while it arrives
@@ -48,7 +49,7 @@
 // libraries fix the tolerance at five minutes, know one secret at a time, read
 // the first of a repeated header, and tell a stale request from a forged one by
 // looking at the clock first. Here the tolerance is configurable, all secrets of
-// a rotation are tried, a header given twice is malformed, and only a request
+// a rotation are tried, a header that was split, joined or doubled on the way is read as one, and only a request
 // that is signed well can be stale: so a wrong clock is never mistaken for a
 // wrong secret. The tests hold it against both libraries, in both directions.
 //

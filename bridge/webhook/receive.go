@@ -196,6 +196,20 @@ func traceparent(h http.Header) string {
 	return v
 }
 
+// readiness is for load balancers that check the port to which they send. It says less
+// than the operators' listener does.
+func (s *Server) readiness(c echo.Context) error {
+	if r := c.Request(); r.Method != http.MethodGet && r.Method != http.MethodHead {
+		c.Response().Header().Set(echo.HeaderAllow, "GET, HEAD")
+		return errMethod
+	}
+	if s.ready() != nil {
+		c.Response().Header().Set(echo.HeaderRetryAfter, "5")
+		return s.answer(c, http.StatusServiceUnavailable, refused("not ready"))
+	}
+	return s.answer(c, http.StatusOK, []byte(`{"status":"ready"}`))
+}
+
 // refuseMethod answers everything but POST. Which methods a path has is nobody's
 // business while the path itself is unknown.
 func (s *Server) refuseMethod(c echo.Context) error {

@@ -101,7 +101,9 @@ func TestReceiveRoutes(t *testing.T) {
 		{"no source and no slash", "POST", "/webhooks", 404, "other", NotFound},
 		{"unknown source", "POST", "/webhooks/nobody", 404, "other", NotFound},
 		{"unknown source, other method", "GET", "/webhooks/nobody", 404, "other", NotFound},
-		{"trailing slash", "POST", "/webhooks/persat/", 404, "other", NotFound},
+		{"two slashes behind", "POST", "/webhooks/persat//", 404, "other", NotFound},
+		{"slash behind, another method", "GET", "/webhooks/persat/", 405, "persat", WrongMethod},
+		{"slash behind an unknown source", "POST", "/webhooks/nobody/", 404, "other", NotFound},
 		{"doubled slash", "POST", "//webhooks/persat", 404, "other", NotFound},
 		{"dots", "POST", "/webhooks/../webhooks/persat", 404, "other", NotFound},
 		{"another case", "POST", "/webhooks/Persat", 404, "other", NotFound},
@@ -139,6 +141,53 @@ func TestReceiveRoutes(t *testing.T) {
 				t.Errorf("requests_total: got %d, want 1", n)
 			}
 		})
+	}
+}
+
+// People register the URL with a slash behind it. It was a 404, for 27 hours.
+func TestReceiveTrailingSlash(t *testing.T) {
+	f := newFixture(t, Options{})
+	r := signed(t, secretA, "msg_1", time.Now(), event)
+	r.URL.Path += "/"
+	if got := f.do(r); got.code != 202 {
+		t.Errorf("got %d, want 202", got.code)
+	}
+}
+
+// A load balancer that can only check the port to which it sends once had no path there
+// that says 200.
+func TestReadinessOnThePublicListener(t *testing.T) {
+	full := errors.New("journal full: /var/lib/bridge")
+	var ready error
+	f := newFixture(t, Options{Ready: func() error { return ready }})
+	tests := []struct {
+		name, method, path string
+		ready              error
+		code               int
+	}{
+		{"ready", "GET", "/readyz", nil, 200},
+		{"as others ask", "HEAD", "/healthz", nil, 200},
+		{"not ready", "GET", "/readyz", full, 503},
+		{"another method", "POST", "/readyz", nil, 405},
+		{"preflight", "OPTIONS", "/readyz", nil, 405},
+		{"below it", "GET", "/readyz/x", nil, 404},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ready = tt.ready
+			w := httptest.NewRecorder()
+			f.Handler().ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, nil))
+			got := checkReply(t, w.Result())
+			if got.code != tt.code || strings.Contains(got.err, "/var") {
+				t.Errorf("got %d %q, want %d and nothing internal", got.code, got.err, tt.code)
+			}
+		})
+	}
+	f.Drain()
+	w := httptest.NewRecorder()
+	f.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	if w.Code != 503 {
+		t.Errorf("draining: got %d, want 503", w.Code)
 	}
 }
 

@@ -27,9 +27,12 @@ type timeouts struct {
 }
 
 var defaultTimeouts = timeouts{
-	header:     5 * time.Second,
-	read:       15 * time.Second, // the sender gives up then
-	idle:       75 * time.Second, // longer than the 60 s of common load balancers, so that they close first
+	header: 5 * time.Second,
+	read:   15 * time.Second, // the sender gives up then
+	// Longer than proxies keep a connection that nobody uses (nginx and ALB 60 s, Google's
+	// load balancers 600 s), so that they close first: a request that crosses our closing
+	// would be lost.
+	idle:       620 * time.Second,
 	discard:    5 * time.Second,
 	linger:     time.Second,
 	recent:     2 * time.Second,

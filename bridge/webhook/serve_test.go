@@ -334,3 +334,13 @@ func TestServeListenerFails(t *testing.T) {
 		t.Errorf("got %v, want an error that names the listener", err)
 	}
 }
+
+// A proxy that reuses a connection just as the bridge closes it loses a request, so the
+// proxy has to be the one that closes.
+func TestKeepAliveOutlastsProxies(t *testing.T) {
+	for proxy, keeps := range map[string]time.Duration{"nginx": time.Minute, "ALB": time.Minute, "Google": 10 * time.Minute} {
+		if defaultTimeouts.idle <= keeps {
+			t.Errorf("idle connections end after %v, those of %s after %v", defaultTimeouts.idle, proxy, keeps)
+		}
+	}
+}

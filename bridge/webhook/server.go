@@ -46,6 +46,9 @@ type Options struct {
 	AnswerTimeout time.Duration
 	// ShutdownTimeout bounds the end of Serve. 0 means 20 s.
 	ShutdownTimeout time.Duration
+	// Ready says why no event can be taken now, or nil. A load balancer asks for it on
+	// this listener. nil is always ready.
+	Ready func() error
 	// Notice takes what an operator should know now, by subject; an empty text is the
 	// end of it. nil tells nobody.
 	Notice func(about, text string)
@@ -72,6 +75,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 20 * time.Second
+	}
+	if o.Ready == nil {
+		o.Ready = func() error { return nil }
 	}
 	if o.Notice == nil {
 		o.Notice = func(string, string) {}
@@ -122,6 +128,7 @@ type Server struct {
 	unknown  *diagnosis // of what no gate diagnoses
 	bodies   *bodies
 	readings *readings
+	ready    func() error
 	slots    chan struct{} // one in it for each request in Accept
 	echo     *echo.Echo
 	log      *zap.Logger
@@ -158,6 +165,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 		unknown:         newDiagnosis(otherSource, o.Log),
 		bodies:          newBodies(o.MaxBodyBytes),
 		readings:        newReadings(maxReading),
+		ready:           o.Ready,
 		slots:           make(chan struct{}, o.MaxInFlight),
 		log:             o.Log,
 		tracer:          o.Tracer,
@@ -188,10 +196,15 @@ func (s *Server) routes(proxies []netip.Prefix) *echo.Echo {
 	e.HTTPErrorHandler = s.refuse
 	e.IPExtractor = clientAddress(proxies)
 	e.Pre(s.observe)
-	e.POST("/webhooks/:source", s.receive)
-	// In Echo this handler takes every other method on the path, OPTIONS too,
-	// which Echo would answer 204 by itself.
-	e.RouteNotFound("/webhooks/:source", s.refuseMethod)
+	// In Echo the handlers of RouteNotFound take every other method on the path,
+	// OPTIONS too, which Echo would answer 204 by itself.
+	for _, path := range []string{"/webhooks/:source", "/webhooks/:source/"} {
+		e.POST(path, s.receive)
+		e.RouteNotFound(path, s.refuseMethod)
+	}
+	for _, path := range []string{"/readyz", "/healthz"} {
+		e.RouteNotFound(path, s.readiness)
+	}
 	return e
 }
 

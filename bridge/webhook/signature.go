@@ -124,10 +124,13 @@ func (k Keys) signed(id, timestamp string, body []byte, signatures string) bool 
 	for _, key := range k {
 		m := key.macs.Get().(*mac)
 		want := m.sign(head, body)
-		for entry := range strings.SplitSeq(signatures, " ") {
-			if text, ok := usable(entry); ok {
-				found |= subtle.ConstantTimeCompare([]byte(text), want)
+		for list := signatures; ; {
+			text, rest, more := nextText(list)
+			if !more {
+				break
 			}
+			found |= subtle.ConstantTimeCompare([]byte(text), want)
+			list = rest
 		}
 		key.macs.Put(m)
 	}
@@ -152,8 +155,8 @@ func readHeaders(h http.Header) (v Verdict, timestamp, signatures string) {
 			v.Reason, v.Detail = MalformedSignature, detail
 			return v, "", ""
 		}
-		if len(ids) > 1 || len(timestamps) > 1 || len(lists) > 1 {
-			return malformed("a signature header is given twice")
+		if !same(ids) || !same(timestamps) {
+			return malformed(f.name + "-id or " + f.name + "-timestamp is given twice, with different values")
 		}
 		if !wellFormedID(ids[0]) {
 			return malformed(f.name + "-id is not 1 to 256 visible ASCII characters")
@@ -164,10 +167,15 @@ func readHeaders(h http.Header) (v Verdict, timestamp, signatures string) {
 			return malformed(f.name + "-timestamp is not a number of seconds since 1970")
 		}
 		v.At = at
-		if !anyUsable(lists[0]) {
+		// A list may come in several fields (RFC 9110, 5.3), and is one list all the same.
+		list := lists[0]
+		if len(lists) > 1 {
+			list = strings.Join(lists, ",")
+		}
+		if _, _, ok := nextText(list); !ok {
 			return malformed(f.name + "-signature holds no v1,<base64>")
 		}
-		return v, timestamps[0], lists[0]
+		return v, timestamps[0], list
 	}
 	return Verdict{Reason: MissingSignature, Detail: missingHeaders(h)}, "", ""
 }
@@ -192,25 +200,43 @@ func missingHeaders(h http.Header) string {
 	return "without any signature header"
 }
 
-// usable returns the base64 text of a v1 entry of a signature list. Other versions are
-// skipped: v1a is asymmetric, and a sender may add more.
-func usable(entry string) (text string, ok bool) {
-	text, ok = strings.CutPrefix(entry, "v1,")
-	if !ok || text == "" {
-		return "", false
-	}
-	var room [64]byte
-	_, err := base64.StdEncoding.AppendDecode(room[:0], []byte(text))
-	return text, err == nil
-}
-
-func anyUsable(list string) bool {
-	for entry := range strings.SplitSeq(list, " ") {
-		if _, ok := usable(entry); ok {
-			return true
+// same says whether all values of a repeated header are one: a gateway that doubles
+// headers changes nothing.
+func same(values []string) bool {
+	for _, v := range values {
+		if v != values[0] {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// nextText returns the next base64 text of version v1 in a signature list, and the list
+// behind it. The sender writes "v1,text v1,text"; what passes HTTP headers on may split
+// the list at its commas and join it again with others. So blanks and commas both
+// separate, and a text is what follows "v1". Other versions are skipped: v1a is
+// asymmetric, and a sender may add more.
+func nextText(list string) (text, rest string, ok bool) {
+	before := ""
+	for {
+		list = strings.TrimLeft(list, " ,")
+		if list == "" {
+			return "", "", false
+		}
+		end := strings.IndexAny(list, " ,")
+		if end < 0 {
+			end = len(list)
+		}
+		word := list[:end]
+		list = list[end:]
+		var room [64]byte
+		if before == "v1" {
+			if _, err := base64.StdEncoding.AppendDecode(room[:0], []byte(word)); err == nil {
+				return word, list, true
+			}
+		}
+		before = word
+	}
 }
 
 func wellFormedID(id string) bool {

@@ -76,9 +76,18 @@ func TestVerify(t *testing.T) {
 			}
 			h.Set("Svix-Id", "msg_other")
 		}, 0, event, WrongSignature},
-		{"id given twice", func(h http.Header) { h.Add("Svix-Id", "msg_1") }, 0, event, MalformedSignature},
+		{"gateway that doubles headers", func(h http.Header) {
+			for name := range h {
+				h.Add(name, h.Get(name))
+			}
+		}, 0, event, fresh},
+		{"two ids", func(h http.Header) { h.Add("Svix-Id", "msg_2") }, 0, event, MalformedSignature},
 		{"timestamp given twice", func(h http.Header) { h.Add("Svix-Timestamp", "1") }, 0, event, MalformedSignature},
-		{"signature given twice", func(h http.Header) { h.Add("Svix-Signature", "v1,AAAA") }, 0, event, MalformedSignature},
+		{"list in two fields", func(h http.Header) { h.Add("Svix-Signature", "v1,AAAA") }, 0, event, fresh},
+		{"list in two fields, the good one last", func(h http.Header) { h["Svix-Signature"] = []string{"v1,AAAA", h.Get("Svix-Signature")} }, 0, event, fresh},
+		{"adapter that splits at commas", func(h http.Header) { h["Svix-Signature"] = strings.Split(h.Get("Svix-Signature"), ",") }, 0, event, fresh},
+		{"adapter that joins with commas", edit(func(s string) string { return "v1,AAAA, " + s }), 0, event, fresh},
+		{"split, of another version", func(h http.Header) { h["Svix-Signature"] = strings.Split("v1a,"+h.Get("Svix-Signature")[3:], ",") }, 0, event, MalformedSignature},
 		{"empty id", set("Svix-Id", ""), 0, event, MalformedSignature},
 		{"id with a space", set("Svix-Id", "msg 1"), 0, event, MalformedSignature},
 		{"id with a tab", set("Svix-Id", "msg\t1"), 0, event, MalformedSignature},
@@ -185,7 +194,27 @@ func FuzzSignatureHeaders(f *testing.F) {
 			}
 		}
 		v := keys.Verify(h, []byte(body), now, 5*time.Minute)
-		if err := library.VerifyIgnoringTimestamp([]byte(body), h); err != nil && (v.OK() || v.Reason == BadTimestamp) {
+		// The library knows blanks between entries and a comma in them; here either
+		// separates. Each text behind a v1 is shown to the library by itself.
+		err := library.VerifyIgnoringTimestamp([]byte(body), h)
+		name := "Svix-Signature"
+		if v.Headers == "webhook" {
+			name = "Webhook-Signature"
+		}
+		list := h.Get(name)
+		for rest := list; err != nil; {
+			text, more, ok := nextText(rest)
+			if !ok {
+				break
+			}
+			if before := strings.TrimRight(list[:len(list)-len(more)-len(text)], " ,"); !strings.HasSuffix(" "+before, " v1") && !strings.HasSuffix(","+before, ",v1") {
+				t.Errorf("%q in %q does not follow v1", text, list)
+			}
+			h.Set(name, "v1,"+text)
+			err = library.VerifyIgnoringTimestamp([]byte(body), h)
+			rest = more
+		}
+		if err != nil && (v.OK() || v.Reason == BadTimestamp) {
 			t.Errorf("verified what the library refuses: %v: %q", err, h)
 		} else if err == nil && v.Reason == WrongSignature {
 			t.Errorf("refused what the library verifies: %s: %q", v.Detail, h)

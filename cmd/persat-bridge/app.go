@@ -139,7 +139,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if err != nil {
 		return nil, err
 	}
-	a.webhook, err = webhook.New(webhookOptions(cfg, log, registry, tracer, a.bridge.Notice), a.bridge)
+	a.webhook, err = webhook.New(webhookOptions(cfg, log, registry, tracer, a.bridge), a.bridge)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func connectOptions(cfg *config.Config, embedded *publisher.Embedded) publisher.
 	}
 }
 
-func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Registerer, tracer trace.Tracer, notice func(about, text string)) webhook.Options {
+func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Registerer, tracer trace.Tracer, b *bridge.Bridge) webhook.Options {
 	public, _ := connectionLimits(openFiles())
 	o := webhook.Options{
 		MaxConnections:  public,
@@ -224,7 +224,8 @@ func webhookOptions(cfg *config.Config, log *zap.Logger, registry prometheus.Reg
 		MaxInFlight:     cfg.Server.MaxInFlight,
 		TrustedProxies:  cfg.Server.TrustedProxies,
 		ShutdownTimeout: cfg.Server.ShutdownTimeout,
-		Notice:          notice,
+		Ready:           b.Ready,
+		Notice:          b.Notice,
 		Log:             log,
 		Registerer:      registry,
 		Tracer:          tracer,
