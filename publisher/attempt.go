@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -22,81 +21,57 @@ type attempt struct {
 	done  func(bridge.Receipt, error)
 }
 
-// underWay are the attempts that have not ended. nats.go tells of the end of each by
-// its message; when the connection has gone it does not.
-type underWay struct {
-	mu        sync.Mutex
-	byMessage map[*nats.Msg]*attempt
-	closed    bool
-}
-
-// add reports false when the connection has gone.
-func (u *underWay) add(a *attempt) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.closed {
-		return false
-	}
-	u.byMessage[a.m] = a
-	return true
-}
-
-// take returns the attempt of m, to whoever asks first.
-func (u *underWay) take(m *nats.Msg) *attempt {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	a := u.byMessage[m]
-	delete(u.byMessage, m)
-	return a
-}
-
-// close takes all, and no more.
-func (u *underWay) close() map[*nats.Msg]*attempt {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.closed = true
-	rest := u.byMessage
-	u.byMessage = nil
-	return rest
-}
-
-// begin sends the message.
+// begin sends the message. The server's answer comes to the session's own subject, with
+// the attempt's token as its last part.
 func (s *session) begin(a *attempt) {
-	if !s.underWay.add(a) {
+	token, ok := s.pending.add(a)
+	if !ok {
 		a.done(bridge.Receipt{}, classify(nats.ErrConnectionClosed))
 		return
 	}
-	options := oneAttempt
+	a.m.Reply = string(tokenText([]byte(s.replies), token))
 	if !s.known() {
 		// Another stream may have the subject: it would take the event, and again
 		// whenever it has forgotten the id. Not sent always, because the header
 		// is stored, and in the way of whoever copies a message to elsewhere.
-		options = append([]jetstream.PublishOpt{jetstream.WithExpectStream(s.p.o.Stream.Name)}, options...)
+		a.m.Header[jetstream.ExpectedStreamHeader] = []string{s.p.o.Stream.Name}
 	}
-	if _, err := s.js.PublishMsgAsync(a.m, options...); err != nil {
-		if a := s.underWay.take(a.m); a != nil {
+	if err := s.nc.PublishMsg(a.m); err != nil {
+		if a := s.pending.take(token); a != nil {
 			s.failed(a, err)
 		}
 	}
 }
 
-// oneAttempt keeps nats.go from trying again by itself.
-var oneAttempt = []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
+// onReply hears the answer to an attempt.
+func (s *session) onReply(m *nats.Msg) {
+	token, ok := tokenOf(m.Subject, len(s.replies))
+	if !ok {
+		return
+	}
+	a := s.pending.take(token)
+	if a == nil { // its time was over, or this is the answer of another JetStream
+		return
+	}
+	ack, err := readPubAck(m)
+	if err != nil {
+		s.explain(func() { s.failed(a, err) })
+		return
+	}
+	s.acknowledged(a, ack)
+}
 
-// onAck hears of an acknowledgement.
-func (s *session) onAck(_ jetstream.JetStream, m *nats.Msg, ack *jetstream.PubAck) {
-	a := s.underWay.take(m)
-	switch {
-	case a == nil:
+func (s *session) acknowledged(a *attempt, ack pubAck) {
+	switch subject := a.m.Subject; {
 	case ack.Stream != s.p.o.Stream.Name:
-		s.explaining.Go(func() {
+		s.explain(func() {
 			s.lookAgain()
-			a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s took subject %s instead of %s: take the subject from one and give it to the other", ack.Stream, m.Subject, s.p.o.Stream.Name)})
+			a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s took subject %s instead of %s: take the subject from one and give it to the other", ack.Stream, subject, s.p.o.Stream.Name)})
 		})
 	case s.elsewhere(ack.Domain):
-		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s of JetStream %s acknowledged subject %s, and the events go to %s: take the subject from one of the two, or set nats.domain", ack.Stream, domainName(ack.Domain), m.Subject, s.domainNow())})
+		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s of JetStream %s acknowledged subject %s, and the events go to %s: take the subject from one of the two, or set nats.domain", ack.Stream, domainName(ack.Domain), subject, s.domainNow())})
 	case ack.Duplicate:
-		s.explaining.Go(func() { s.repeated(a, ack) })
+		s.explain(func() { s.repeated(a, ack) })
 	default:
 		a.done(bridge.Receipt{Sequence: ack.Sequence}, nil)
 	}
@@ -123,16 +98,16 @@ func domainName(domain string) string {
 	return "domain " + domain
 }
 
-// onFailure hears of an attempt that failed.
-func (s *session) onFailure(_ jetstream.JetStream, m *nats.Msg, err error) {
-	if a := s.underWay.take(m); a != nil {
-		s.explaining.Go(func() { s.failed(a, err) })
+// onExpired ends attempts that were not answered in time.
+func (s *session) onExpired(over []*attempt) {
+	for _, a := range over {
+		s.explain(func() { s.failed(a, jetstream.ErrAsyncPublishTimeout) })
 	}
 }
 
 // onClosed ends what was under way when the connection went.
 func (s *session) onClosed(*nats.Conn) {
-	for _, a := range s.underWay.close() {
+	for _, a := range s.pending.close() {
 		a.done(bridge.Receipt{}, classify(nats.ErrConnectionClosed))
 	}
 	close(s.done)
@@ -162,7 +137,7 @@ func (s *session) failed(a *attempt, err error) {
 // by its id alone, so the message that is there is compared with this one: an id that was
 // used for something else must not swallow an event. When it cannot be read, for it is
 // gone or may not be looked at, JetStream is believed.
-func (s *session) repeated(a *attempt, ack *jetstream.PubAck) {
+func (s *session) repeated(a *attempt, ack pubAck) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
 	defer cancel()
 	id, ceID := a.event.MessageID(), a.m.Header["ce-id"][0]

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/net/proxy"
 
@@ -157,9 +156,6 @@ const (
 	// writeTimeout bounds a write to a server that takes nothing more. nats.go holds
 	// its lock meanwhile, so until then no ping is missed and no attempt begins.
 	writeTimeout = 10 * time.Second
-	// maxUnderWay is how many attempts nats.go lets wait before it makes the next one
-	// wait, too; how many there are is the caller's to say.
-	maxUnderWay = 1 << 20
 )
 
 // Connect implements bridge.Publisher. A stream that cannot be looked at or made
@@ -181,17 +177,17 @@ func (p *JetStream) Connect(ctx context.Context) (bridge.Session, error) {
 // dial opens a session that has not looked at the stream, nor changed it.
 func (p *JetStream) dial(ctx context.Context) (*session, error) {
 	s := &session{p: p, done: make(chan struct{}), denied: make(map[string]time.Time)}
-	s.underWay.byMessage = make(map[*nats.Msg]*attempt)
+	s.pending = newPendingAcks(p.o.AckTimeout, s.onExpired)
 	nc, a, err := dial(ctx, p.o.Connect, nats.ErrorHandler(s.onError), nats.ClosedHandler(s.onClosed))
 	if err != nil {
 		return nil, err
 	}
 	s.nc, s.api = nc, a
-	s.js, err = a.jetStream(nc,
-		jetstream.WithPublishAsyncTimeout(p.o.AckTimeout),
-		jetstream.WithPublishAsyncMaxPending(maxUnderWay),
-		jetstream.WithPublishAsyncAckHandler(s.onAck),
-		jetstream.WithPublishAsyncErrHandler(s.onFailure))
+	s.replies = nc.NewInbox() + "."
+	s.js, err = a.jetStream(nc)
+	if err == nil {
+		_, err = nc.Subscribe(s.replies+"*", s.onReply)
+	}
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("connect to NATS: %w", err)

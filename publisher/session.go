@@ -27,10 +27,12 @@ type session struct {
 	looking sync.Mutex // held by the one attempt that looks at the stream
 	looked  time.Time
 
-	underWay   underWay
+	pending    *pendingAcks
+	replies    string         // what the subjects of the answers begin with
 	explaining sync.WaitGroup // attempts whose end is looked into
 
 	mu       sync.Mutex
+	closed   bool
 	denied   map[string]time.Time // subjects that the server refused, and when
 	subjects []string             // of the stream; nil while they are not known
 	problem  error                // why the stream could not be looked at or made
@@ -47,7 +49,30 @@ func (s *session) Done() <-chan struct{} { return s.done }
 func (s *session) Close() {
 	s.nc.Close()
 	<-s.done
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.explaining.Wait()
+}
+
+// explain looks into the end of an attempt without keeping NATS waiting, which brings the
+// answers. Close waits for it; of an answer that comes with the close the caller hears at
+// once.
+func (s *session) explain(f func()) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.explaining.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		f()
+		return
+	}
+	go func() {
+		defer s.explaining.Done()
+		f()
+	}()
 }
 
 // Publish implements bridge.Session. What is out of the ordinary is looked into in a
@@ -69,7 +94,7 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 		s.begin(&attempt{event: e, m: m, done: done})
 		return
 	}
-	s.explaining.Go(func() {
+	s.explain(func() {
 		s.lookAgain()
 		if !s.covers(m.Subject) {
 			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s does not have subject %s: add %s.> to its subjects", s.p.o.Stream.Name, m.Subject, prefix)})
