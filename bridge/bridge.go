@@ -107,7 +107,6 @@ type Bridge struct {
 	draining atomic.Bool
 	notices  notices
 	gone     atomic.Int64           // events that the stream has lost and the journal no longer keeps
-	dropping bool                   // retain has said that it drops events before their time
 	view     atomic.Pointer[view]   // of the loop
 	replayed atomic.Pointer[Replay] // the replay that runs or ran last
 	deadWork sync.Mutex             // one operator's change of the dead letters at a time
@@ -178,15 +177,19 @@ func (b *Bridge) Run(ctx context.Context) error {
 	defer close(b.ended)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return newLoop(b).run(ctx) })
-	group.Go(func() error { return b.tend(ctx) })
-	group.Go(func() error { return b.retain(ctx) })
+	upkeep := &maintenance{
+		journal: b.journal, space: b.space, backlog: b.backlog, retention: b.o.Retention, dedupWindow: b.o.DedupWindow,
+		noticeGone: b.noticeGone, log: b.o.Log,
+	}
+	group.Go(func() error { return upkeep.maintain(ctx) })
+	group.Go(func() error { return upkeep.enforceRetention(ctx) })
 	defer context.AfterFunc(ctx, b.journal.StopUpkeep)()
 	// The others may wait for the disk when ctx ends: the watchdog outlives them.
 	ended := make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		b.watchDisk(ctx, ended)
+		diskWatchdog{b.journal, b.o.Log}.run(ctx, ended)
 	}()
 	err := group.Wait()
 	close(ended)

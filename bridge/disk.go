@@ -1,14 +1,14 @@
 package bridge
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
 
 const (
@@ -23,24 +23,39 @@ const (
 	// reopenFreeShare is the share of the disk beyond the one that is kept with which
 	// events are taken again.
 	reopenFreeShare = 0.005
+
+	// stalledAfter is how long the disk may take for a write before events are
+	// refused, and giveUpAfter before the process ends: the next one may find the
+	// disk well, or say what is wrong with it.
+	stalledAfter = 10 * time.Second
+	giveUpAfter  = 2 * time.Minute
 )
 
-// space watches what the journal takes and what its disk has left.
-type space struct {
-	journal  *journal.Journal
-	maxBytes int64
-
-	// room is what may still be taken until the next look, in bytes.
-	room atomic.Int64
-	// used is what the journal took at the last look: to ask it waits for the store.
-	used atomic.Int64
-
-	mu   sync.Mutex
-	full error // why nothing is taken, until there is room to speak of
-	told bool  // the log knows of full
+// measured is the journal as space sees it.
+type measured interface {
+	// DiskBytes is what the journal takes.
+	DiskBytes() uint64
+	// Disk is what the disk under it has free, and in all; an error when it does not say.
+	Disk() (free, total int64, err error)
+	Dir() string
 }
 
-func newSpace(j *journal.Journal, maxBytes int64) *space {
+// space bounds what the journal takes of its limit and of its disk.
+type space struct {
+	journal  measured
+	maxBytes int64
+
+	// room is what may still be taken until the next measure, in bytes.
+	room atomic.Int64
+	// used is what the journal took at the last measure: to ask it waits for the store.
+	used atomic.Int64
+
+	mu     sync.Mutex
+	full   error // why nothing is taken, until there is room again with some to spare
+	logged bool  // the log knows of full
+}
+
+func newSpace(j measured, maxBytes int64) *space {
 	s := &space{journal: j, maxBytes: maxBytes}
 	s.measure()
 	return s
@@ -50,10 +65,10 @@ func newSpace(j *journal.Journal, maxBytes int64) *space {
 // in the table that is written from it.
 const footprint = 2
 
-// admit takes n bytes of the room that the last look found. Between two looks a
-// disk can be filled; so what was let in since counts. Who is refused takes none, and
-// from the first refusal for want of room on there is none for anybody, until the looks
-// find some again: a door that opens for a few events each second is not open.
+// admit takes n bytes of the measured room. Between two measures a disk can be filled, so
+// what was let in since counts. A refused event takes none. After the first refusal for
+// want of room all are refused until a measure finds room again: a few events a second
+// would only keep the senders trying.
 func (s *space) admit(n int) error {
 	if err := s.err(); err != nil {
 		return err
@@ -65,7 +80,7 @@ func (s *space) admit(n int) error {
 	}
 	s.room.Add(need)
 	err := fmt.Errorf("%w: what came in the last second has used the room there was", ErrFull)
-	if need <= s.enough() { // a larger one would not fit either with the door just open
+	if need <= s.enough() { // a larger one would not fit into a journal that has just room again
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.full == nil {
@@ -90,18 +105,18 @@ func (s *space) enough() int64 {
 	return 1 << 20
 }
 
-// look measures, and logs when the answer has changed.
-func (s *space) look(log *zap.Logger) {
+// report measures, and logs when the answer has changed.
+func (s *space) report(log *zap.Logger) {
 	s.measure()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.full != nil && !s.told:
+	case s.full != nil && !s.logged:
 		log.Error("the journal takes no more events; senders get 503 and come back", zap.Error(s.full))
-	case s.full == nil && s.told:
+	case s.full == nil && s.logged:
 		log.Info("the journal has room again and takes events")
 	}
-	s.told = s.full != nil
+	s.logged = s.full != nil
 }
 
 // measure finds out how much room there is.
@@ -136,7 +151,7 @@ func (s *space) measure() {
 	}
 }
 
-// bytes is what the journal took at the last look.
+// bytes is what the journal took at the last measure.
 func (s *space) bytes() uint64 { return uint64(s.used.Load()) }
 
 // wanted is how many bytes should be given back.
@@ -149,4 +164,46 @@ func (s *space) wanted() int64 {
 		want = max(want, int64(roomFreeShare*float64(total))-free)
 	}
 	return want
+}
+
+// stallable is the journal as diskWatchdog sees it.
+type stallable interface {
+	// Stalled is how long the disk has not answered a write that is under way.
+	Stalled() time.Duration
+	// GiveUp fails the journal.
+	GiveUp(error)
+}
+
+// diskWatchdog gives up a journal whose disk does not answer. It never touches the disk
+// itself, or it would wait with all the others.
+type diskWatchdog struct {
+	journal stallable
+	log     *zap.Logger
+}
+
+// run returns when ended is closed, or once it has given up: sooner after the end of ctx,
+// or a stop would have no end.
+func (w diskWatchdog) run(ctx context.Context, ended <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	logged := time.Time{}
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		stalled := w.journal.Stalled()
+		switch {
+		case stalled > giveUpAfter, stalled > stalledAfter && ctx.Err() != nil:
+			w.journal.GiveUp(fmt.Errorf("the disk has not answered a write for %v", stalled.Round(time.Second)))
+			return
+		case stalled > stalledAfter && logged.IsZero():
+			logged = time.Now().Add(-stalled)
+			w.log.Error("the journal's disk does not answer; senders get 503 and come back", zap.Duration("for", stalled.Round(time.Second)))
+		case stalled < time.Second && !logged.IsZero():
+			w.log.Info("the journal's disk answers again", zap.Duration("stalled", time.Since(logged).Round(time.Second)))
+			logged = time.Time{}
+		}
+	}
 }

@@ -1,0 +1,108 @@
+package bridge
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge/journal"
+)
+
+// stalledJournal is a journal whose disk stopped answering at a time.
+type stalledJournal struct {
+	since atomic.Pointer[time.Time]
+	gave  chan error
+}
+
+func (j *stalledJournal) Stalled() time.Duration {
+	if since := j.since.Load(); since != nil {
+		return time.Since(*since)
+	}
+	return 0
+}
+
+func (j *stalledJournal) GiveUp(err error) { j.gave <- err }
+
+func (j *stalledJournal) stall() {
+	now := time.Now()
+	j.since.Store(&now)
+}
+
+// The disk is given up after two minutes, and after ten seconds when the bridge is to stop:
+// a full disk held up a stop for 11 minutes.
+func TestDiskWatchdog(t *testing.T) {
+	for name, test := range map[string]struct {
+		stopAfter time.Duration // from the stall on; 0 is never
+		want      time.Duration // at most; 0 is never
+	}{
+		"serving":                {0, giveUpAfter + 2*time.Second},
+		"stopping":               {time.Second, stalledAfter + 2*time.Second},
+		"stopping a while later": {time.Minute, time.Minute + 2*time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j := &stalledJournal{gave: make(chan error, 1)}
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				ended := make(chan struct{})
+				defer close(ended)
+				go diskWatchdog{j, zap.NewNop()}.run(ctx, ended)
+				time.Sleep(time.Hour) // the disk is well
+				if len(j.gave) > 0 {
+					t.Fatal("it gave up a disk that is well")
+				}
+				j.stall()
+				begin := time.Now()
+				if test.stopAfter > 0 {
+					time.AfterFunc(test.stopAfter, stop)
+				}
+				<-j.gave
+				if took := time.Since(begin); took > test.want {
+					t.Errorf("it gave up after %v, want %v at most", took, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A disk that answers again in time is not given up.
+func TestDiskWatchdogWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &stalledJournal{gave: make(chan error, 1)}
+		ended := make(chan struct{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			diskWatchdog{j, zap.NewNop()}.run(t.Context(), ended)
+		}()
+		j.stall()
+		time.Sleep(giveUpAfter - time.Second)
+		j.since.Store(nil)
+		time.Sleep(time.Hour)
+		close(ended)
+		<-done
+		if len(j.gave) > 0 {
+			t.Error("it gave up a disk that answers")
+		}
+	})
+}
+
+// A large body that is refused leaves the room to small ones.
+func TestRefusedBodyTakesNoRoom(t *testing.T) {
+	j, err := journal.Open(journal.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	s := newSpace(j, int64(j.DiskBytes())+4<<20)
+	if err := s.admit(3 << 20); err == nil {
+		t.Fatal("the large one was let in")
+	}
+	if err := s.admit(1000); err != nil {
+		t.Errorf("4 MiB of room, nothing was taken: %v; readyz says %v", err, s.err())
+	}
+}
