@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// minFreeShare is the share of the disk that is kept free. A disk that is
-	// full to the last block fails a sync, and a failed sync ends the process;
-	// it is better to say no before.
-	minFreeShare = 0.05
-	// roomShare is the share of the limit at which published events are dropped
-	// before their time, and roomFreeShare the same of the disk that is free.
-	roomShare     = 0.9
-	roomFreeShare = 0.06
-	// reopenFreeShare is the share of the disk beyond the one that is kept with which
-	// events are taken again.
-	reopenFreeShare = 0.005
+	// reserveShare is the share of the disk that is kept free, and reserveMost its bound.
+	// A disk that is full to the last block fails a sync, and a failed sync ends the
+	// process; it is better to say no before. What the journal writes before it notices
+	// is far below 1 GiB: its logs and the tables from memory, 150 MiB at most, a merge,
+	// and what was let in since the last measure, which counts. On a large disk 5 % would
+	// refuse events with tens of gigabytes free.
+	reserveShare = 0.05
+	reserveMost  = 1 << 30
+	// roomShare is the share of the limit at which published events are dropped before
+	// their time.
+	roomShare = 0.9
 
 	// stalledAfter is how long the disk may take for a write before events are
 	// refused, and giveUpAfter before the process ends: the next one may find the
@@ -30,6 +30,10 @@ const (
 	stalledAfter = 10 * time.Second
 	giveUpAfter  = 2 * time.Minute
 )
+
+// reserve is what is kept free of a disk. Published events are dropped before their time
+// from a fifth above it, and events are taken again with a tenth above it.
+func reserve(total int64) int64 { return min(int64(reserveShare*float64(total)), reserveMost) }
 
 // measured is the journal as space sees it.
 type measured interface {
@@ -128,7 +132,8 @@ func (s *space) measure() {
 		room = s.maxBytes - used
 	}
 	free, total, unknown := s.journal.Disk()
-	spare := free - int64(minFreeShare*float64(total))
+	kept := reserve(total)
+	spare := free - kept
 	known := unknown == nil // not to know is no reason to refuse
 	if known {
 		room = min(room, spare)
@@ -140,12 +145,12 @@ func (s *space) measure() {
 	case s.maxBytes > 0 && used >= s.maxBytes:
 		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
 	case known && spare < 0:
-		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %.0f %% are kept: make room", ErrFull, free, total, s.journal.Dir(), minFreeShare*100)
+		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %d are kept: make room", ErrFull, free, total, s.journal.Dir(), kept)
 	case s.full != nil && s.maxBytes > 0 && s.maxBytes-used < s.enough():
 		// Not yet: it would be full again at once.
 		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used, too near to it: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
-	case s.full != nil && known && spare < int64(reopenFreeShare*float64(total)):
-		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, hardly more than the %.0f %% that are kept: make room", ErrFull, free, total, s.journal.Dir(), minFreeShare*100)
+	case s.full != nil && known && spare < kept/10:
+		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, hardly more than the %d that are kept: make room", ErrFull, free, total, s.journal.Dir(), kept)
 	default:
 		s.full = nil
 	}
@@ -161,7 +166,7 @@ func (s *space) wanted() int64 {
 		want = int64(s.journal.DiskBytes()) - int64(roomShare*float64(s.maxBytes))
 	}
 	if free, total, err := s.journal.Disk(); err == nil {
-		want = max(want, int64(roomFreeShare*float64(total))-free)
+		want = max(want, reserve(total)*6/5-free)
 	}
 	return want
 }

@@ -106,3 +106,56 @@ func TestRefusedBodyTakesNoRoom(t *testing.T) {
 		t.Errorf("4 MiB of room, nothing was taken: %v; readyz says %v", err, s.err())
 	}
 }
+
+// fakeDisk is a journal that takes nothing, on a disk of which the test says what it has.
+type fakeDisk struct{ free, total int64 }
+
+func (d *fakeDisk) DiskBytes() uint64           { return 0 }
+func (d *fakeDisk) Disk() (int64, int64, error) { return d.free, d.total, nil }
+func (d *fakeDisk) Dir() string                 { return "journal" }
+
+// Events were refused with 40 GB free: 5 % of a disk, whatever its size.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	const mib, gib, tib = 1 << 20, 1 << 30, 1 << 40
+	for _, test := range []struct {
+		free, total int64
+		takes, room bool // events are taken; none are dropped before their time
+	}{
+		{40 * gib, tib, true, true},
+		{gib + gib/4, tib, true, true},
+		{gib + gib/6, tib, true, false},
+		{gib - 1, tib, false, false},
+		{gib + gib/4, 20 * gib, true, true}, // from here on down it is 5 %
+		{gib - 1, 20 * gib, false, false},
+		{7 * mib, 100 * mib, true, true},
+		{5*mib + mib/2, 100 * mib, true, false},
+		{4 * mib, 100 * mib, false, false},
+	} {
+		s := newSpace(&fakeDisk{test.free, test.total}, 0)
+		if err := s.err(); (err == nil) != test.takes {
+			t.Errorf("%d of %d bytes free: got %v, want that events are taken: %v", test.free, test.total, err, test.takes)
+		}
+		if want := s.wanted(); (want <= 0) != test.room {
+			t.Errorf("%d of %d bytes free: wants %d bytes back, want that it has room: %v", test.free, test.total, want, test.room)
+		}
+	}
+}
+
+// Events are taken again only with some room to spare, or the next refusal would follow
+// at once.
+func TestReserveIsLeftWithSomeToSpare(t *testing.T) {
+	t.Parallel()
+	d := &fakeDisk{1 << 29, 1 << 40}
+	s := newSpace(d, 0)
+	for _, step := range []struct {
+		free int64
+		want bool
+	}{{1<<30 + 1<<20, false}, {1<<30 + 1<<27, true}, {1<<30 + 1<<20, true}, {1<<30 - 1, false}} {
+		d.free = step.free
+		s.measure()
+		if err := s.err(); (err == nil) != step.want {
+			t.Errorf("%d bytes free: got %v, want that events are taken: %v", step.free, err, step.want)
+		}
+	}
+}
