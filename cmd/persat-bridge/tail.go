@@ -149,57 +149,27 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 	}
 	defer hangUp()
 	name := cfg.NATS.Stream.Name
-	consumer, err := js.OrderedConsumer(ctx, name, c)
-	if err != nil {
-		return fmt.Errorf("read stream %s: %w", name, err)
-	}
-	defer forget(ctx, js, name, consumer)
-	messages, err := consumer.Messages()
-	if err != nil {
-		return fmt.Errorf("read stream %s: %w", name, err)
-	}
-	defer context.AfterFunc(ctx, messages.Stop)()
-	fmt.Fprintf(p.stderr, "following %s\n", o.follows(name, publisher.Redact(js.Conn().ConnectedUrl()), c.OptStartTime))
-	for _, doubt := range o.doubts(cfg, subjectsOf(ctx, js, name)) {
-		fmt.Fprintf(p.stderr, "warning: %s\n", doubt)
+	f := &following{js: js, stream: name, config: c, recreated: func() {
+		fmt.Fprintln(p.stderr, "the stream was recreated; showing it from its beginning")
+	}}
+	opened := func() {
+		fmt.Fprintf(p.stderr, "following %s\n", o.follows(name, publisher.Redact(js.Conn().ConnectedUrl()), c.OptStartTime))
+		for _, doubt := range o.doubts(cfg, subjectsOf(ctx, js, name)) {
+			fmt.Fprintf(p.stderr, "warning: %s\n", doubt)
+		}
 	}
 	paint, width := newStyle(p.stdout, p.getenv), columns(p.stdout)
-	for {
-		m, err := messages.Next()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read stream %s: %w", name, err)
-		}
+	return f.run(ctx, opened, func(m jetstream.Msg) error {
 		t, err := readTailed(m)
-		if err != nil {
+		if err != nil || !o.wants(t) {
 			return err
-		}
-		if !o.wants(t) {
-			continue
 		}
 		if o.json {
-			err = p.printJSON(t)
-		} else {
-			_, err = fmt.Fprintln(p.stdout, t.line(paint, width, time.Now()))
+			return p.printJSON(t)
 		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// forget takes the consumer from the server, which else keeps it for some minutes. The
-// user may not be permitted to: then it is left at that.
-func forget(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.Consumer) {
-	if !js.Conn().IsConnected() {
-		return
-	}
-	js.Conn().SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = js.DeleteConsumer(ctx, stream, c.CachedInfo().Name)
+		_, err = fmt.Fprintln(p.stdout, t.line(paint, width, time.Now()))
+		return err
+	})
 }
 
 // subjectsOf is what the stream takes; nil when the server does not say.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/publisher"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // tailing is 'persat-bridge tail' at work in this process.
@@ -264,6 +265,37 @@ func TestTailFollows(t *testing.T) {
 	g.stop()
 	if all := strings.Join(g.lines(), "\n"); strings.Contains(all, "before") {
 		t.Errorf("it did not begin now:\n%s", all)
+	}
+}
+
+// A recreated stream begins at sequence 1 again: tail went on behind the last sequence that it
+// had seen, and skipped what came before.
+func TestTailFollowsARecreatedStream(t *testing.T) {
+	for name, recreate := range map[string]func(*natstest.Server){
+		"with an empty store": func(n *natstest.Server) { n.Stop(); n.WipeStore(); n.Run() },
+		"behind a connection that stays up": func(n *natstest.Server) {
+			if err := n.JetStream().DeleteStream(t.Context(), "PERSAT"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := natstest.Start(t, "")
+			for i := range 5 {
+				publish(t, n.URL, event("persat", fmt.Sprint("before_", i), "workorder.created", `{"_id":"before"}`, "before"))
+			}
+			g := startTail(t, n.URL, "--since", "1h")
+			g.waitFor(5)
+			recreate(n)
+			publish(t, n.URL, event("persat", "after", "workorder.created", `{"_id":"after"}`, "after"))
+			if lines := g.waitFor(6); !strings.Contains(lines[5], " after ") {
+				t.Errorf("got %q", lines[5])
+			}
+			if said := g.said(); !strings.Contains(said, "the stream was recreated") {
+				t.Errorf("it said %q", said)
+			}
+			g.stop()
+		})
 	}
 }
 
