@@ -12,9 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,15 +31,25 @@ import (
 func (p *program) captureCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "capture",
-		Short: "Show the next request of a real sender, and the configuration that fits it",
-		Long: "Wait for one POST and show it as it came: headers, body, whether it is signed and verifies, and the\n" +
+		Short: "Show the next requests of a real sender, and the configuration that fits them",
+		Long: "Wait for a POST, or for --count of them, and show each as it came: headers, body, whether it is signed and verifies, and the\n" +
 			"sources: lines that fit it. It answers 503, so that the sender comes back to the bridge with the event.\n" +
 			"It listens where serve does: stop that first, or use --listen with another address.",
 		Args: noArgs,
 	}
 	listen := c.Flags().String("listen", ":8080", "address to listen on")
 	secret := c.Flags().String("secret", "", "signing secret to verify with, whsec_… (default: $PERSAT_WEBHOOK_SECRET)")
+	count := c.Flags().Int("count", 1, "how many requests to show")
+	save := c.Flags().String("save", "", "directory to keep each request in: NNN-TYPE.headers, secrets masked, and NNN-TYPE.body, the bytes that 'send --file' takes")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *count < 1 {
+			return usageError{errors.New("--count: at least 1")}
+		}
+		if *save != "" {
+			if err := os.MkdirAll(*save, 0o700); err != nil {
+				return fmt.Errorf("--save: %w", err)
+			}
+		}
 		var keys webhook.Keys
 		secrets, err := config.SplitSecrets(cmp.Or(*secret, p.getenv("PERSAT_WEBHOOK_SECRET")))
 		if err == nil {
@@ -45,7 +58,7 @@ func (p *program) captureCommand() *cobra.Command {
 		if err != nil {
 			return usageError{fmt.Errorf("--secret, or PERSAT_WEBHOOK_SECRET: %w", err)}
 		}
-		return p.capture(c.Context(), *listen, keys)
+		return p.capture(c.Context(), *listen, &catch{keys: keys, count: *count, dir: *save})
 	}
 	return c
 }
@@ -53,7 +66,17 @@ func (p *program) captureCommand() *cobra.Command {
 // captureLimit is more than any event has.
 const captureLimit = 32 << 20
 
-func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys) error {
+// catch is what is captured.
+type catch struct {
+	keys  webhook.Keys
+	count int
+	dir   string // empty: nothing is kept
+
+	mu sync.Mutex
+	n  int // requests shown so far
+}
+
+func (p *program) capture(ctx context.Context, listen string, wanted *catch) error {
 	l, err := net.Listen("tcp", listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("--listen: %w: stop serve first, or use --listen with another address", err)
@@ -65,8 +88,6 @@ func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys)
 		return fmt.Errorf("--listen: %w", err)
 	}
 	caught := make(chan error, 1)
-	one := make(chan struct{}, 1)
-	one <- struct{}{}
 	hs := &http.Server{ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method != http.MethodPost {
@@ -78,22 +99,24 @@ func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys)
 		}
 		// A 2xx would be a promise, and here nothing is kept.
 		w.Header().Set("Retry-After", "5")
-		select {
-		case <-one:
-			body, err := io.ReadAll(io.LimitReader(r.Body, captureLimit))
-			if err != nil {
-				one <- struct{}{}
-				break
+		if body, err := io.ReadAll(io.LimitReader(r.Body, captureLimit)); err == nil {
+			if done, err := p.caught(wanted, r, body); done || err != nil {
+				select {
+				case caught <- err:
+				default:
+				}
 			}
-			caught <- p.showRequest(r, body, keys)
-		default:
 		}
 		w.WriteHeader(http.StatusServiceUnavailable)
 		fmt.Fprintln(w, `{"error":"captured for a look, not kept: send it again"}`)
 	})}
 	served := make(chan error, 1)
 	go func() { served <- hs.Serve(l) }()
-	fmt.Fprintf(p.stderr, "waiting for one POST on %s, any path; Ctrl-C ends\n", l.Addr())
+	what := "one POST"
+	if wanted.count > 1 {
+		what = fmt.Sprintf("%d POSTs", wanted.count)
+	}
+	fmt.Fprintf(p.stderr, "waiting for %s on %s, any path; Ctrl-C ends\n", what, l.Addr())
 	select {
 	case err = <-caught:
 	case err = <-served:
@@ -106,18 +129,73 @@ func (p *program) capture(ctx context.Context, listen string, keys webhook.Keys)
 	return errors.Join(err, hs.Shutdown(bound))
 }
 
-// showRequest prints what came and what it means.
-func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) error {
-	paint := newStyle(p.stdout, p.getenv)
+// caught shows a request and keeps it, and says whether it was the last one wanted.
+func (p *program) caught(wanted *catch, r *http.Request, body []byte) (done bool, err error) {
+	wanted.mu.Lock()
+	defer wanted.mu.Unlock()
+	if wanted.n == wanted.count {
+		return false, nil
+	}
+	wanted.n++
+	if wanted.count > 1 {
+		fmt.Fprintf(p.stdout, "%s\n", newStyle(p.stdout, p.getenv).paint(bold, fmt.Sprintf("%d of %d", wanted.n, wanted.count)))
+	}
+	err = p.showRequest(r, body, wanted.keys)
+	if err == nil && wanted.dir != "" {
+		err = p.keepRequest(wanted, r, body)
+	}
+	if wanted.n < wanted.count {
+		fmt.Fprintln(p.stdout)
+	}
+	return wanted.n == wanted.count, err
+}
+
+// keepRequest writes a request into two files: bodies hold people's data, so only the
+// owner may read them.
+func (p *program) keepRequest(wanted *catch, r *http.Request, body []byte) error {
+	name := "request"
+	if e, err := persat.ReadEnvelope(body); err == nil {
+		name = e.Type // fit for a file's name: CheckType has passed it
+	}
+	base := filepath.Join(wanted.dir, fmt.Sprintf("%03d-%s", wanted.n, name))
+	for _, file := range []struct {
+		name string
+		text []byte
+	}{{base + ".headers", headersText(r)}, {base + ".body", body}} {
+		f, err := os.OpenFile(file.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return fmt.Errorf("--save: %w: name an empty directory", err)
+		}
+		if _, err := f.Write(file.text); err != nil {
+			return errors.Join(fmt.Errorf("--save: %w", err), f.Close())
+		}
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("--save: %w", err)
+		}
+	}
+	_, err := fmt.Fprintf(p.stdout, "\nkept in %s.headers and %s.body\n", base, base)
+	return err
+}
+
+// headersText is the request without its body, secrets masked.
+func headersText(r *http.Request) []byte {
 	var out bytes.Buffer
-	source, served := sourceOf(r.URL.Path)
-	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), shown(masked(r.URL), 200), r.Proto, r.RemoteAddr)
 	fmt.Fprintf(&out, "Host: %s\n", visibly(r.Host))
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
 			fmt.Fprintf(&out, "%s: %s\n", name, visibly(mask(name, value)))
 		}
 	}
+	return out.Bytes()
+}
+
+// showRequest prints what came and what it means.
+func (p *program) showRequest(r *http.Request, body []byte, keys webhook.Keys) error {
+	paint := newStyle(p.stdout, p.getenv)
+	var out bytes.Buffer
+	source, served := sourceOf(r.URL.Path)
+	fmt.Fprintf(&out, "%s %s %s from %s\n", paint.paint(bold, r.Method), shown(masked(r.URL), 200), r.Proto, r.RemoteAddr)
+	out.Write(headersText(r))
 	fmt.Fprintf(&out, "\n%s\n", indented(body))
 	fmt.Fprintf(&out, "\n%s\n", paint.paint(bold, "What it is"))
 	if e, err := persat.ReadEnvelope(body); err != nil {
