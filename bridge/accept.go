@@ -97,6 +97,18 @@ func (d *Delivery) record(now time.Time) (*Event, journal.Record) {
 
 // conclude says what became of a record that the journal has answered for.
 func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, result journal.Result) (Outcome, error) {
+	if result.Status == journal.Conflict && record.Dead == nil && b.unusable(result.Seq) {
+		// The sender has corrected what it sent under this id first. That one was never
+		// published and never will be, so it does not stand in the way. A key of its own,
+		// one for each id, makes a repeat of the corrected one a repeat, and a second
+		// correction a conflict.
+		corrected := record
+		corrected.Key += "\x00corrected"
+		var err error
+		if result, err = b.append(ctx, corrected); err != nil {
+			return 0, err
+		}
+	}
 	if result.Status == journal.Conflict && !b.pulled(e, result.Seq) {
 		// The same id with other bytes. One of the two is not what the sender
 		// meant, and nobody here can say which: keep it, but aside. Its own
@@ -140,6 +152,16 @@ func (b *Bridge) pulled(e *Event, seq uint64) bool {
 	}
 	first, err := parseHeader(entry.Header)
 	return err == nil && first.Pulled
+}
+
+// unusable says whether a record is one that cannot be published, in no state.
+func (b *Bridge) unusable(seq uint64) bool {
+	entry, err := b.journal.Find(seq)
+	if err != nil {
+		return false // with the record gone nothing tells; the event is kept aside
+	}
+	first, err := parseHeader(entry.Header)
+	return err == nil && first.Type == ""
 }
 
 // nudge tells Run that there may be something to do.

@@ -46,7 +46,7 @@ const (
 	// Duplicate: this delivery id was accepted before; nothing was written.
 	Duplicate
 	// Quarantined: on disk as a dead letter, because the body is unusable or
-	// its id was used before for other bytes.
+	// its id was used before for other bytes that can be published.
 	Quarantined
 )
 
