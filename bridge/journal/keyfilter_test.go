@@ -1,13 +1,19 @@
 package journal
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/bits-and-blooms/bloom/v3"
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Every key that an append has returned for is known to be taken, whether it came
-// before a filter was learned, while it was, or after.
+// before a filter was built, while it was, or after.
 func TestKeyFilterMissesNoKey(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)
@@ -44,7 +50,7 @@ func TestKeyFilterMissesNoKey(t *testing.T) {
 			looked = len(keys)
 			for _, key := range recent {
 				if !j.keyFilter.mayHave([]byte(key)) {
-					t.Errorf("%s is overlooked", key)
+					t.Errorf("%s is missed", key)
 				}
 			}
 			mu.Unlock()
@@ -59,7 +65,7 @@ func TestKeyFilterMissesNoKey(t *testing.T) {
 	j.background.Wait()
 	for _, key := range keys {
 		if !j.keyFilter.mayHave([]byte(key)) {
-			t.Fatalf("after a restart: %s is overlooked", key)
+			t.Fatalf("after a restart: %s is missed", key)
 		}
 	}
 	if got := appendOne(t, j, record(0)); got.Status != Repeat {
@@ -67,22 +73,22 @@ func TestKeyFilterMissesNoKey(t *testing.T) {
 	}
 }
 
-// The filter is of use: of new keys it suspects hardly any. When it has too many
-// keys to be that, a larger one is learned.
+// The filter is of use: hardly any new key seems taken. When it has too many
+// keys to be that, a larger one is built.
 func TestKeyFilterHasFewFalsePositives(t *testing.T) {
 	j := open(t, t.TempDir())
 	j.background.Wait()
 	for n := range 200 {
 		appendOne(t, j, record(n))
 	}
-	suspected := 0
+	positives := 0
 	for n := range 10_000 {
 		if j.keyFilter.mayHave(fmt.Appendf(nil, "persat:new_%d", n)) {
-			suspected++
+			positives++
 		}
 	}
-	if suspected > 100 {
-		t.Errorf("%d of 10000 new keys are suspected", suspected)
+	if positives > 100 {
+		t.Errorf("%d of 10000 new keys seem taken", positives)
 	}
 	before := j.keyFilter.current
 	j.keyFilter.mu.Lock()
@@ -93,9 +99,57 @@ func TestKeyFilterHasFewFalsePositives(t *testing.T) {
 	appendOne(t, j, record(201))
 	j.background.Wait()
 	if j.keyFilter.current == before || j.keyFilter.room < minFilterKeys {
-		t.Errorf("no larger filter was learned: room for %d", j.keyFilter.room)
+		t.Errorf("no larger filter was built: room for %d", j.keyFilter.room)
 	}
 	if !j.keyFilter.mayHave([]byte(record(7).Key)) {
-		t.Error("the larger filter overlooks a key")
+		t.Error("the larger filter misses a key")
+	}
+}
+
+// More than a million ids were kept that were older than the last record that was trimmed (a subject
+// had been held for longer than the retention, while others flowed). The filter had no room for them,
+// and each commit built another, from the whole store.
+func TestKeyFilterIsBuiltOnce(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	const n = 1_100_000
+	b := j.db.NewBatch()
+	for i := 1; i <= n; i++ {
+		v := value{appended: time.Now(), seq: uint64(i)}
+		if err := b.Set(seenKey(fmt.Sprintf("persat:msg_%d", i)), v.append(nil), nil); err != nil {
+			t.Fatal(err)
+		}
+		if b.Len() > 1<<20 {
+			if err := j.db.Apply(b, pebble.NoSync); err != nil {
+				t.Fatal(err)
+			}
+			b.Reset()
+		}
+	}
+	number := binary.BigEndian.AppendUint64(nil, n)
+	if err := errors.Join(b.Set(metaTrimmed.key(), number, nil), b.Set(metaNext.key(), number, nil), j.db.Apply(b, pebble.Sync)); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	j = open(t, dir)
+	filter := func() *bloom.BloomFilter {
+		for {
+			j.keyFilter.mu.Lock()
+			f, building := j.keyFilter.current, j.keyFilter.next != nil
+			j.keyFilter.mu.Unlock()
+			if f != nil && !building {
+				return f
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	filters := make(map[*bloom.BloomFilter]bool)
+	for i := range 10 {
+		filters[filter()] = true
+		appendOne(t, j, record(10_000_000+i))
+		time.Sleep(20 * time.Millisecond)
+	}
+	if len(filters) > 2 {
+		t.Errorf("10 appends, and the filter was built %d times", len(filters))
 	}
 }

@@ -220,76 +220,87 @@ func TestRepairOfAWholeJournalIsIdentity(t *testing.T) {
 	}
 }
 
-// A log file that was used before has, behind its end, marks of its former life. They
-// must not make unpublished (healed) records published again.
-func TestRepairTakesNoMarksOfAFormerLog(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 1))
-	noise := func(n int) []byte {
-		b := make([]byte, n)
-		for i := range b {
-			b[i] = byte(random.Uint32())
-		}
-		return b
+// The stream was made anew (ReplaceStream): the places in the one before are forgotten. Repair brings
+// them back, and the next look at the stream takes them for a loss.
+func TestRepairLeavesPlacesOfAFormerStream(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	for n := 1; n <= 10; n++ {
+		appendOne(t, j, record(n))
 	}
-	for filler := 1000; filler < 400_000; filler += 70_000 {
-		dir := t.TempDir()
-		j, err := Open(Options{Dir: filepath.Join(dir, "j"), MaxBytes: 1 << 30})
+	markPublished(t, j, 1, 2, 3, 4, 5, 6, 7, 8) // at 1001-1008 of the old stream
+	if err := j.ReplaceStream("PERSAT 2"); err != nil {
+		t.Fatal(err)
+	}
+	var marks []Mark
+	for i, seq := range pending(t, j) {
+		item, _, err := j.Load(seq)
 		if err != nil {
 			t.Fatal(err)
 		}
-		appendOne(t, j, Record{Key: "f0", Header: []byte("h"), Body: noise(100)})
-		if err := j.Flush(); err != nil { // the log after this one is the first that can be used again
-			t.Fatal(err)
-		}
-		var group sync.WaitGroup
-		for n := range 600 {
-			group.Go(func() { appendOne(t, j, record(n)) })
-		}
-		group.Wait()
-		markPublished(t, j, pending(t, j)...) // "acknowledged"
-		_ = j.Sync()
-		for i := range 2 {
-			if err := j.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(20 * time.Millisecond)
-			if i == 0 {
-				appendOne(t, j, Record{Key: "f1", Header: []byte("h"), Body: noise(100)})
-			}
-		}
-		appendOne(t, j, Record{Key: "f2", Header: []byte("h"), Body: noise(filler)})
-		if _, err := j.Unpublish(1002, func(Item) {}); err != nil { // the stream lost them
-			t.Fatal(err)
-		}
-		want := len(pending(t, j))
-		image := filepath.Join(dir, "image") // kill -9
-		if err := os.CopyFS(image, os.DirFS(filepath.Join(dir, "j"))); err != nil {
-			t.Fatal(err)
-		}
-		_ = j.Close()
-		plain := filepath.Join(dir, "plain")
-		if err := os.CopyFS(plain, os.DirFS(image)); err != nil {
-			t.Fatal(err)
-		}
-		o, err := Open(Options{Dir: plain})
-		if err != nil {
-			t.Fatal(err)
-		}
-		opened := len(pending(t, o))
-		_ = o.Close()
-		report, err := Repair(image, filepath.Join(dir, "fixed"), zap.NewNop())
-		if err != nil {
-			t.Fatal(err)
-		}
-		k, err := Open(Options{Dir: filepath.Join(dir, "fixed")})
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := len(pending(t, k))
-		_ = k.Close()
-		if got != want {
-			t.Errorf("filler %d: %d pending (Open of the same files finds %d), after repair %d: the rest counts as published, and the stream does not have it; report %+v", filler, want, opened, got, report)
-			break
-		}
+		marks = append(marks, Mark{Item: item, StreamSeq: uint64(i + 1), At: time.Now()}) // 1 and 2 of the new
+	}
+	if _, err := j.MarkPublished(marks); err != nil {
+		t.Fatal(err)
+	}
+	before, _, _ := j.LastPosition()
+	closeJournal(t, j)
+	if _, err := Repair(dir, dir+"-r", nil); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, dir+"-r")
+	after, _, _ := k.LastPosition()
+	if before != after {
+		t.Errorf("last place before repair %+v, after %+v: of a stream that is no more", before, after)
+	}
+}
+
+func TestRepairKeepsWhatWasNoted(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	markPublished(t, j, appendOne(t, j, record(1)).Seq)
+	if err := j.NoteRollback(1001); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.NoteUnfilled(time.Now().Add(-time.Hour), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	if _, err := Repair(dir, dir+"-r", nil); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, dir+"-r")
+	if lost, _ := k.RollbackNoted(); lost != 1001 {
+		t.Errorf("the noted loss is %d after repair, want 1001: it is never healed", lost)
+	}
+	if _, _, ok, _ := k.Unfilled(); !ok {
+		t.Error("the notice of a stream made anew is gone after repair")
+	}
+}
+
+func TestRepairOfAWholeJournalLosesNothing(t *testing.T) {
+	dir, _ := damagedJournal(t, 100)
+	to := dir + "-repaired"
+	report, err := Repair(dir, to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Pending != 96 || report.Published != 3 || report.Dead != 1 || len(report.Lost)+len(report.Damaged)+len(report.Notes) > 0 {
+		t.Errorf("got %+v, want 96 pending, 3 published, 1 dead and nothing lost", report)
+	}
+	j := open(t, to)
+	if got := appendOne(t, j, record(5)); got.Status == Stored {
+		t.Errorf("a key is forgotten: %+v", got)
+	}
+	if last, ok, err := j.LastPosition(); err != nil || !ok || last.StreamSeq != 1003 {
+		t.Errorf("last place: got %+v %v %v, want 1003", last, ok, err)
+	}
+}
+
+func TestRepairOfAnOpenJournalIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	if _, err := Repair(dir, dir+"-repaired", nil); err == nil {
+		t.Error("got no error")
 	}
 }

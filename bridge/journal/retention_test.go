@@ -3,8 +3,10 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"path/filepath"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -101,144 +103,168 @@ func TestTrimLeavesAKeyThatALaterRecordHas(t *testing.T) {
 	}
 }
 
-func TestDropPublishedGivesTheDiskBack(t *testing.T) {
-	j := open(t, t.TempDir(), func(o *Options) { o.MaxBytes = 64 << 20 })
-	random := rand.NewChaCha8([32]byte{}) // no compression makes it smaller
-	body := make([]byte, 64<<10)
-	for n := range 800 {
-		random.Read(body)
-		appendOne(t, j, Record{Key: fmt.Sprint(n), Header: []byte("h"), Body: body})
-	}
-	for seq := uint64(1); seq <= 700; seq++ {
-		markPublished(t, j, seq)
-	}
-	if err := j.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	before := j.DiskBytes()
-	dropped, _, err := j.DropPublished(1 << 40)
-	if err != nil || dropped != 700 {
-		t.Fatalf("dropped %d, %v; want the 700 published", dropped, err)
-	}
-	t.Logf("%d bytes on disk", before)
-	eventually(t, "the files are gone", func() bool { return j.DiskBytes() < before/2 })
-	if got := len(pending(t, j)); got != 100 {
-		t.Errorf("got %d pending, want 100", got)
-	}
-	for seq := uint64(701); seq <= 800; seq++ {
-		if _, _, err := j.Load(seq); err != nil {
+// An id is used again after its window, in the moment in which Trim forgets its first use.
+func TestTrimLeavesAKeyTakenMeanwhile(t *testing.T) {
+	for round := range 4 {
+		var offset atomic.Int64
+		j := open(t, filepath.Join(t.TempDir(), fmt.Sprint(round)), func(o *Options) {
+			o.DedupWindow = time.Hour
+			o.now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+		})
+		const n = 4000
+		var marks []Mark
+		for i := range n {
+			j.appends <- func() *appendRequest {
+				q := j.newRequest()
+				r := record(i)
+				q.record, q.digest = r, digest(r.Body)
+				return q
+			}()
+		}
+		for j.Next() <= n {
+			time.Sleep(time.Millisecond)
+		}
+		for item, err := range j.AllPending() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			marks = append(marks, Mark{Item: item.Clone(), StreamSeq: item.Seq, At: time.Now()})
+		}
+		if _, err := j.MarkPublished(marks); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+		offset.Store(int64(2 * time.Hour))
+		done := make(chan error, 1)
+		go func() {
+			past := j.o.now().Add(-time.Hour)
+			_, err := j.Trim(past, past)
+			done <- err
+		}()
+		// The sender sends one of two hours ago again, and a minute later once more.
+		time.Sleep(time.Duration(round) * time.Millisecond)
+		first := appendOne(t, j, record(0))
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-func TestUnpublishFromAPlaceOn(t *testing.T) {
-	dir := t.TempDir()
-	j := open(t, dir)
-	for n := 1; n <= 2500; n++ {
-		if n%10 == 0 || n > 2490 {
-			appendOne(t, j, record(n))
+		offset.Add(int64(time.Minute))
+		again := appendOne(t, j, record(0))
+		if first.Status == Stored && again.Status != Repeat {
+			t.Fatalf("round %d: the id was stored as record %d; its repeat a minute later is %v as record %d, the window is an hour", round, first.Seq, again.Status, again.Seq)
 		}
-	}
-	all := pending(t, j)
-	markPublished(t, j, all...) // at 1000 + their sequence
-	var told []uint64
-	if _, err := j.Unpublish(1101, func(i Item) { told = append(told, i.Seq) }); err != nil {
-		t.Fatal(err)
-	}
-	want := all[100:]
-	if !slices.Equal(told, want) || !slices.Equal(pending(t, j), want) {
-		t.Errorf("unpublished %v, pending %v; want %v", told, pending(t, j), want)
-	}
-	last, ok, err := j.LastPosition()
-	if err != nil || !ok || last != (StreamPosition{StreamSeq: 1100, Seq: 100}) {
-		t.Errorf("last place: got %+v %v %v, want 1100 of record 100", last, ok, err)
-	}
-	if err := j.ReplaceStream("another"); err != nil {
-		t.Fatal(err)
-	}
-	closeJournal(t, j)
-	j = open(t, dir)
-	if _, ok, err := j.LastPosition(); ok || err != nil {
-		t.Errorf("places of another stream are left (%v)", err)
-	}
-	if got, err := j.Stream(); err != nil || got != "another" {
-		t.Errorf("stream: got %q, %v", got, err)
+		closeJournal(t, j)
 	}
 }
 
-func TestDeadLetterRequeuedOrDiscarded(t *testing.T) {
-	dir := t.TempDir()
-	j := open(t, dir)
-	for n := 1; n <= 2; n++ {
-		r := record(n)
-		r.Dead = &Death{At: time.Now(), Reason: "too large"}
-		appendOne(t, j, r)
+// A host whose clock was ahead for a moment (no battery, before NTP) has a record from
+// the future. All that comes after it must go in its time all the same.
+func TestTrimAfterAClockThatWasAhead(t *testing.T) {
+	j := open(t, t.TempDir())
+	for n := 1; n <= 5; n++ {
+		appendOne(t, j, record(n))
 	}
-	first, err := j.Dead(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := j.Dead(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.Header = []byte("replayed")
-	if err := errors.Join(j.Requeue([]Item{first.Item}), j.Discard([]DeadItem{second})); err != nil {
-		t.Fatal(err)
-	}
-	closeJournal(t, j)
-	j = open(t, dir)
-	if item, body, err := j.Load(1); err != nil || string(item.Header) != "replayed" || string(body) != "body 1" {
-		t.Errorf("requeued: got %+v %q %v", item, body, err)
-	}
-	for d := range j.AllDead() {
-		t.Errorf("record %d is still dead", d.Seq)
-	}
-	if _, err := j.Body(2); !errors.Is(err, ErrNotFound) {
-		t.Errorf("the discarded body: got %v, want none", err)
-	}
-	if got := appendOne(t, j, record(2)); got.Status != Repeat {
-		t.Errorf("a late repeat of what was discarded: got %+v, want a repeat", got)
-	}
-}
-
-// TestClockJumps moves the wall clock an hour forward and back while events come:
-// nothing is lost, nothing is seen that is new, nothing goes before its time by more
-// than the jump.
-func TestClockJumps(t *testing.T) {
-	clock := time.Now()
-	dir := t.TempDir()
-	withClock := func(o *Options) { o.now = func() time.Time { return clock }; o.DedupWindow = 72 * time.Hour }
-	j := open(t, dir, withClock)
-	for n, jump := range []time.Duration{0, time.Hour, -time.Hour, 0, -time.Hour, time.Hour} {
-		clock = clock.Add(jump)
-		if got, want := appendOne(t, j, record(n)), (Result{Seq: uint64(n + 1), Status: Stored}); got != want {
-			t.Errorf("after a jump of %v: got %+v, want %+v", jump, got, want)
+	var marks []Mark
+	for _, seq := range pending(t, j) {
+		item, _, err := j.Load(seq)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for old := range n {
-			if got := appendOne(t, j, record(old)); got.Status != Repeat {
-				t.Errorf("after a jump of %v: record %d: got %+v, want a repeat", jump, old, got)
+		item.Appended = time.Now().Add(-100 * time.Hour)
+		if seq == 1 {
+			item.Appended = time.Now().Add(10 * 365 * 24 * time.Hour)
+		}
+		marks = append(marks, Mark{Item: item, StreamSeq: seq, At: item.Appended})
+	}
+	if _, err := j.MarkPublished(marks); err != nil {
+		t.Fatal(err)
+	}
+	n, err := j.Trim(time.Now().Add(-72*time.Hour), time.Now().Add(-72*time.Hour))
+	if err != nil || n.Records < 4 {
+		t.Errorf("trimmed %+v, %v; want the 4 that are past their time", n, err)
+	}
+}
+
+// Many records from a clock that was ahead do not hide for ever those behind them.
+func TestTrimBehindManyRecordsFromTheFuture(t *testing.T) {
+	future := time.Now().Add(10 * 365 * 24 * time.Hour)
+	var ahead atomic.Bool
+	ahead.Store(true)
+	j := open(t, t.TempDir(), func(o *Options) {
+		o.now = func() time.Time {
+			if ahead.Load() {
+				return future
 			}
+			return time.Now().Add(-100 * time.Hour)
 		}
+	})
+	add := func(from, n int) {
+		var group sync.WaitGroup
+		for i := from; i < from+n; i++ {
+			group.Go(func() { appendOne(t, j, record(i)) })
+		}
+		group.Wait()
 	}
-	markPublished(t, j, 1, 2, 3)
-	// Trim goes by the clock as it is: an hour too early at the worst.
-	if got, err := j.Trim(clock.Add(-72*time.Hour), clock.Add(-72*time.Hour)); err != nil || got != (Trimmed{}) {
-		t.Errorf("trim: got %+v, %v; want nothing dropped", got, err)
+	add(0, 1001)
+	ahead.Store(false)
+	add(2000, 500)
+	var marks []Mark
+	for _, seq := range pending(t, j) {
+		item, _, _ := j.Load(seq)
+		marks = append(marks, Mark{Item: item, StreamSeq: seq, At: item.Appended})
 	}
+	if _, err := j.MarkPublished(marks); err != nil {
+		t.Fatal(err)
+	}
+	records := 0
+	for range 3 {
+		got, err := j.Trim(time.Now().Add(-72*time.Hour), time.Now().Add(-72*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		records += got.Records
+	}
+	if records != 500 {
+		t.Errorf("trimmed %d records, want the 500 that are past their time", records)
+	}
+}
+
+// A dead letter that is discarded late is trimmed late: "trimmed" goes back, and repair says
+// that all after it is lost.
+func TestTrimmedOnlyRises(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "j")
+	j := open(t, dir)
+	for n := 1; n <= 10; n++ {
+		appendOne(t, j, record(n))
+	}
+	item, _, err := j.Load(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.MarkDead(item, Death{At: time.Now(), Reason: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	markPublished(t, j, 1, 3, 4, 5, 6, 7, 8, 9, 10)
+	later := time.Now().Add(time.Hour)
+	if _, err := j.Trim(later, later); err != nil {
+		t.Fatal(err)
+	}
+	d, err := j.Dead(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.At = time.Now()
+	if err := j.Discard([]DeadItem{d}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Trim(later, later); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, j, record(11))
 	closeJournal(t, j)
-	j = open(t, dir, withClock)
-	if got, want := pending(t, j), []uint64{4, 5, 6}; !slices.Equal(got, want) {
-		t.Errorf("pending: got %v, want %v", got, want)
+	report, err := Repair(dir, dir+"-r", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Lost) > 0 {
+		t.Errorf("repair of a whole journal says that records %v are lost", report.Lost)
 	}
 }

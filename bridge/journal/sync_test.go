@@ -1,0 +1,129 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// Sync returns when the marks are on disk, also when the sync that brings them there
+// is that of an append that is still under way.
+func TestSyncWaitsForTheSyncOfAnAppend(t *testing.T) {
+	disk := &heldDisk{FS: vfs.NewMem(), syncing: make(chan struct{}, 100), release: make(chan struct{})}
+	j := open(t, "journal", func(o *Options) { o.FS = disk })
+	appendOne(t, j, record(1))
+	disk.hold.Store(true)
+	markPublished(t, j, 1)
+	appended, synced := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := j.Append(context.Background(), record(2))
+		appended <- err
+	}()
+	<-disk.syncing
+	go func() { synced <- j.Sync() }()
+	select {
+	case err := <-synced:
+		t.Errorf("Sync returned %v while the disk was still syncing", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(disk.release)
+	if err := errors.Join(<-appended, j.Sync()); err != nil {
+		t.Error(err)
+	}
+}
+
+// No table can be written (no inodes left, no descriptors, a quota), but the log can: the
+// memory fills, and an append waits until somebody gives up. That has to be seen.
+func TestStallIsSeen(t *testing.T) {
+	var broken atomic.Bool
+	faulty := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	j := open(t, "journal", func(o *Options) { o.FS, o.MaxBytes = faulty, 16<<20 })
+	appendOne(t, j, record(0))
+	if got := j.Stalled(); got != 0 {
+		t.Errorf("stalled for %v while nothing is under way", got)
+	}
+	broken.Store(true)
+	var group sync.WaitGroup
+	stalled := func() bool { return j.Stalled() > 100*time.Millisecond }
+	for w := range 4 {
+		group.Go(func() {
+			for n := 0; !stalled(); n++ {
+				r := record(w*1_000_000 + n + 1)
+				r.Body = bytes.Repeat([]byte{byte(n)}, 60_000)
+				if _, err := j.Append(t.Context(), r); err != nil {
+					return
+				}
+			}
+		})
+	}
+	for deadline := time.Now().Add(30 * time.Second); !stalled(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing stalls")
+		}
+	}
+	j.GiveUp(errors.New("the disk does not answer"))
+	group.Wait()
+	if _, err := j.Append(t.Context(), record(7)); !errors.Is(err, ErrFailed) {
+		t.Errorf("got %v, want that the journal has failed", err)
+	}
+	broken.Store(false)
+}
+
+// heldDisk holds every sync until release is closed, once hold is set.
+type heldDisk struct {
+	vfs.FS
+	hold    atomic.Bool
+	syncing chan struct{} // takes one for each sync that is held
+	release chan struct{}
+}
+
+func (d *heldDisk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, category)
+	return heldFile{f, d}, err
+}
+
+func (d *heldDisk) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.ReuseForWrite(old, name, category)
+	return heldFile{f, d}, err
+}
+
+type heldFile struct {
+	vfs.File
+	disk *heldDisk
+}
+
+func (f heldFile) wait() {
+	if f.disk.hold.Load() {
+		f.disk.syncing <- struct{}{}
+		<-f.disk.release
+	}
+}
+
+func (f heldFile) Sync() error {
+	f.wait()
+	return f.File.Sync()
+}
+
+func (f heldFile) SyncData() error {
+	f.wait()
+	return f.File.SyncData()
+}
+
+func (f heldFile) SyncTo(n int64) (bool, error) {
+	f.wait()
+	return f.File.SyncTo(n)
+}
