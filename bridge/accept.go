@@ -135,6 +135,7 @@ func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, 
 	}
 	b.backlog.add(e.Source, e.Accepted, 1)
 	ofType(counters.accepted, e.Type).Inc()
+	b.newcomers.note(b.o.Types, e, b.o.Log)
 	b.nudge()
 	return Accepted, b.awaitStream(ctx, result.Seq)
 }

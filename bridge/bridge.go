@@ -100,17 +100,18 @@ type Bridge struct {
 	waiters *waiters
 	link    linkState
 
-	wake     chan struct{} // one token: there may be something new
-	commands chan command
-	running  atomic.Bool
-	ended    chan struct{} // closed when Run has returned
-	draining atomic.Bool
-	notices  notices
-	gone     atomic.Int64           // events that the stream has lost and the journal no longer keeps
-	view     atomic.Pointer[view]   // of the loop
-	replayed atomic.Pointer[Replay] // the replay that runs or ran last
-	deadWork sync.Mutex             // one operator's change of the dead letters at a time
-	dead     deadCounts
+	wake      chan struct{} // one token: there may be something new
+	commands  chan command
+	running   atomic.Bool
+	ended     chan struct{} // closed when Run has returned
+	draining  atomic.Bool
+	notices   notices
+	newcomers newcomers
+	gone      atomic.Int64           // events that the stream has lost and the journal no longer keeps
+	view      atomic.Pointer[view]   // of the loop
+	replayed  atomic.Pointer[Replay] // the replay that runs or ran last
+	deadWork  sync.Mutex             // one operator's change of the dead letters at a time
+	dead      deadCounts
 }
 
 // New reads from the journal what is pending. It starts nothing.
