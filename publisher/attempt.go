@@ -19,6 +19,8 @@ type attempt struct {
 	event *bridge.Event
 	m     *nats.Msg
 	done  func(bridge.Receipt, error)
+	// elsewhere is the domain of another JetStream that acknowledged it; nil when none did.
+	elsewhere *string
 }
 
 // begin sends the message. The server's answer comes to the session's own subject, with
@@ -49,11 +51,15 @@ func (s *session) onReply(m *nats.Msg) {
 	if !ok {
 		return
 	}
-	a := s.pending.take(token)
-	if a == nil { // its time was over, or this is the answer of another JetStream
+	ack, err := readPubAck(m)
+	if err == nil && ack.Stream == s.p.o.Stream.Name && s.elsewhere(ack.Domain) {
+		s.pending.noteElsewhere(token, ack.Domain) // ours may come yet
 		return
 	}
-	ack, err := readPubAck(m)
+	a := s.pending.take(token)
+	if a == nil { // its time was over, or another answer was first
+		return
+	}
 	if err != nil {
 		s.explain(func() { s.failed(a, err) })
 		return
@@ -68,8 +74,6 @@ func (s *session) acknowledged(a *attempt, ack pubAck) {
 			s.lookAgain()
 			a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s took subject %s instead of %s: take the subject from one and give it to the other", ack.Stream, subject, s.p.o.Stream.Name)})
 		})
-	case s.elsewhere(ack.Domain):
-		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s of JetStream %s acknowledged subject %s, and the events go to %s: take the subject from one of the two, or set nats.domain", ack.Stream, domainName(ack.Domain), subject, s.domainNow())})
 	case ack.Duplicate:
 		s.explain(func() { s.repeated(a, ack) })
 	default:
@@ -126,6 +130,9 @@ func (s *session) failed(a *attempt, err error) {
 		default:
 			f.Reason = fmt.Sprintf("no stream answers: stream %s: %v", s.p.o.Stream.Name, problem)
 		}
+	}
+	if a.elsewhere != nil && errors.Is(err, jetstream.ErrAsyncPublishTimeout) {
+		f.Reason = fmt.Sprintf("stream %s of JetStream %s acknowledged subject %s, and that of %s did not, where the events go: take the subject from the other, or set nats.domain", s.p.o.Stream.Name, domainName(*a.elsewhere), a.m.Subject, s.domainNow())
 	}
 	if lacking := s.lacking(a.m.Subject); lacking != "" && errors.Is(err, jetstream.ErrAsyncPublishTimeout) {
 		f.Reason = fmt.Sprintf("the NATS user may not %s: give it that permission", lacking)

@@ -112,3 +112,31 @@ func TestEmbeddedDoesNotStart(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A store is new until a stream was in it: then a stream that is missing may be one that the
+// server cannot read.
+func TestEmbeddedKnowsANewStore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, want := range []bool{true, false} {
+		e, err := StartEmbedded(t.Context(), EmbeddedOptions{StoreDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.IsNew(); got != want {
+			t.Errorf("got new %v, want %v", got, want)
+		}
+		p, err := New(Options{Connect: ConnectOptions{Embedded: e}, Stream: StreamOptions{Name: "PERSAT", Manage: true}, Prefixes: map[string]string{"persat": "persat"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := p.Connect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

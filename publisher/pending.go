@@ -64,6 +64,15 @@ func (p *pendingAcks) take(token uint64) *attempt {
 	return a
 }
 
+// noteElsewhere notes that another JetStream acknowledged an attempt, which goes on waiting.
+func (p *pendingAcks) noteElsewhere(token uint64, domain string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a := p.byToken[token]; a != nil {
+		a.elsewhere = &domain
+	}
+}
+
 // trim drops what is over from the front of the queue.
 func (p *pendingAcks) trim() {
 	for p.head < len(p.queue) && p.byToken[p.queue[p.head].token] == nil {
