@@ -58,6 +58,7 @@ soak: tools
 	$(GO) test -count=1 -timeout 30m -v -run Simulation ./bridge/schedule -long
 	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long
 	$(GO) test -count=1 -timeout 30m -v -run Oracle ./bridge/persat/examples/consumer -long
+	$(GO) test -count=1 -timeout 60m -v -run '^Test(Simulation|Model)' ./bridge/internal/sim -long
 
 mutations:
 	$(GO) run ./internal/mutation

@@ -23,6 +23,8 @@ func (n *server) start() {
 	}
 	if !n.up {
 		n.starts++
+		// What was removed just before may look as if the server had lost it.
+		n.shaken = n.shaken || n.stream != nil && len(n.stream.ended) > 0
 	}
 	n.up = true
 }

@@ -17,13 +17,12 @@ import (
 type ledger struct {
 	w *world
 
-	mu     sync.Mutex
-	clock  int // rises with each request and each answer
-	sent   int
-	byID   map[string]*promise
-	all    []*promise
-	counts struct{ accepted, duplicates, quarantined int }
-	wrong  []string // answers that may not be
+	mu    sync.Mutex
+	clock int // rises with each request and each answer
+	sent  int
+	byID  map[string]*promise
+	all   []*promise
+	wrong []string // answers that may not be
 	// heard is when the bridge heard that the stream has a message id; it has forgotten
 	// what it heard in the last two seconds before its power went.
 	heard map[string]time.Time
@@ -37,7 +36,8 @@ type promise struct {
 	// The first request began and the first 2xx came at these turns of the clock; answered
 	// is 0 while there was none.
 	began, answered int
-	taken           int  // how often it was new
+	taken           int // how often it was new
+	takenAt         time.Time
 	aside           bool // as a dead letter: it may be published by an operator, or not
 	dead            bool // it has been a dead letter
 }
@@ -101,7 +101,9 @@ func (g *ledger) offer(l *life, d bridge.Delivery) {
 		g.byID[p.id()] = p
 		g.all = append(g.all, p)
 	}
+	other := false // these bytes are sent under this id for the first time, and others were before
 	if !slices.ContainsFunc(p.bodies, func(b []byte) bool { return bytes.Equal(b, d.Body) }) {
+		other = p.answered > 0
 		p.bodies = append(p.bodies, d.Body)
 	}
 	g.mu.Unlock()
@@ -129,14 +131,18 @@ func (g *ledger) offer(l *life, d bridge.Delivery) {
 		}
 		switch outcome {
 		case bridge.Accepted:
-			g.counts.accepted++
 			if p.taken++; p.taken > 1 { // its id had been forgotten, so it is published again
 				delete(g.heard, p.id())
+				if time.Since(p.takenAt) < g.w.script.Options.Dedup && !g.w.server.isShaken() {
+					g.wrong = append(g.wrong, fmt.Sprintf("%s is accepted twice within the dedup window", p.id()))
+				}
 			}
+			p.takenAt = time.Now()
 		case bridge.Duplicate:
-			g.counts.duplicates++
+			if other {
+				g.wrong = append(g.wrong, fmt.Sprintf("%s is called a duplicate, and its bytes are new", p.id()))
+			}
 		case bridge.Quarantined:
-			g.counts.quarantined++
 			if bytes.Equal(d.Body, p.delivery.Body) {
 				p.aside = true
 			}
@@ -172,6 +178,14 @@ func (g *ledger) cutAt(now time.Time) {
 			delete(g.heard, id)
 		}
 	}
+}
+
+// isShaken says whether what the bridge knows of the stream need not be true any more: then
+// it may have set ids free.
+func (n *server) isShaken() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.shaken
 }
 
 // hasStored says whether a message of this id was ever stored, as a replay too.

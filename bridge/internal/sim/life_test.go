@@ -33,13 +33,14 @@ type life struct {
 	running  sync.WaitGroup
 	err      error // of Run
 
-	mu    sync.Mutex
-	isCut bool
-	after int // operations of the disk until the power goes; 0: it does not
-	keep  int // percent of what was not synced that is on the disk all the same
-	rng   *rand.Rand
-	image *vfs.MemFS    // what the next life finds
-	cut   chan struct{} // closed when the power has gone
+	mu      sync.Mutex
+	isCut   bool
+	cutTime time.Time
+	after   int // operations of the disk until the power goes; 0: it does not
+	keep    int // percent of what was not synced that is on the disk all the same
+	rng     *rand.Rand
+	image   *vfs.MemFS    // what the next life finds
+	cut     chan struct{} // closed when the power has gone
 }
 
 // born opens the journal on a disk and runs a bridge on it.
@@ -93,7 +94,8 @@ func (l *life) cutPower() {
 }
 
 func (l *life) cutLocked() {
-	l.isCut = true
+	l.isCut, l.cutTime = true, time.Now()
+	l.client.dead.Store(true)
 	l.image = l.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: l.keep, RNG: l.rng})
 	close(l.cut)
 }
@@ -120,10 +122,8 @@ func (l *life) mayRefuse(err error) bool {
 
 // bury ends what is left of a life.
 func (l *life) bury() error {
-	select {
-	case <-l.cut:
-		l.client.die()
-	default:
+	if l.client.dead.Load() {
+		l.w.server.cutSessions()
 	}
 	l.stop()
 	l.running.Wait()
@@ -131,14 +131,6 @@ func (l *life) bury() error {
 		return fmt.Errorf("close journal: %w", err)
 	}
 	return l.err
-}
-
-// die cuts the connections of a host without power.
-func (c *client) die() {
-	c.n.mu.Lock()
-	c.dead = true
-	c.n.mu.Unlock()
-	c.n.cutSessions()
 }
 
 // zap is the log of a life, as a part of the trace.

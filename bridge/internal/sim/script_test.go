@@ -235,13 +235,16 @@ func newScript(seed uint64) Script {
 		Retention: pick(2*time.Minute, time.Hour, time.Hour, time.Hour), Dedup: pick(2*time.Minute, time.Hour, time.Hour), WaitForStream: rng.IntN(8) == 0,
 	}}
 	for range 5 + rng.IntN(25) {
-		s.Steps = append(s.Steps, newStep(rng))
+		s.Steps = append(s.Steps, newStep(rng, s.Options))
 	}
 	return s
 }
 
+// indexOutlives is 1 where the server's index may outlive its blocks.
+const indexOutlives = 0
+
 // newStep picks a step; most are of events and of time, the rest is trouble.
-func newStep(rng *rand.Rand) string {
+func newStep(rng *rand.Rand, o Options) string {
 	wait := func() string {
 		if rng.IntN(30) == 0 {
 			return fmt.Sprintf("%ds", 60+rng.IntN(180))
@@ -250,7 +253,13 @@ func newStep(rng *rand.Rand) string {
 	}
 	subject := func() string { return []string{"a", "b"}[rng.IntN(2)] + "." + eventTypes[rng.IntN(len(eventTypes))] }
 	few := func() int { return 1 + rng.IntN(8) }
-	keep := func() string { return "-" }
+	// What nothing decides is told as long as it can be sent again, so not after a short retention.
+	keep := func() string {
+		if o.Retention < time.Hour || indexOutlives == 0 {
+			return "-"
+		}
+		return []string{"-", "keep"}[rng.IntN(2)]
+	}
 	steps := []struct {
 		weight int
 		step   func() string

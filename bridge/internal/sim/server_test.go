@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
@@ -71,7 +72,7 @@ func (n *server) breach(format string, args ...any) {
 // client is the Publisher of one life of the bridge.
 type client struct {
 	n    *server
-	dead bool // its host has lost power; n.mu guards it
+	dead atomic.Bool // its host has lost power
 }
 
 var _ bridge.Publisher = (*client)(nil)
@@ -84,7 +85,7 @@ func (c *client) Connect(ctx context.Context) (bridge.Session, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.up || c.dead {
+	if !n.up || c.dead.Load() {
 		return nil, errors.New("connect: connection refused")
 	}
 	s := &session{client: c, n: n, done: make(chan struct{})}
@@ -158,7 +159,7 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	now := time.Now()
 	a := &attempt{s: s, event: *e, done: done, keys: keysOf(e.Source, e.Type, e.Entities), starts: n.starts}
 	a.message = &message{subject: e.Source + "." + e.Type, id: e.MessageID(), body: bytes.Clone(e.Body)}
-	if s.closed || s.dead {
+	if s.closed || s.dead.Load() {
 		n.mu.Unlock()
 		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "connection closed"})
 		return
@@ -259,7 +260,7 @@ func (a *attempt) end(r bridge.Receipt, f *bridge.Failure) {
 	a.s.flight = slices.DeleteFunc(a.s.flight, func(other *attempt) bool { return other == a })
 	if f != nil {
 		n.log("attempt of %s: %s", a.message.id, f.Reason)
-	} else if !a.s.dead {
+	} else if !a.s.dead.Load() {
 		n.heard(a.message.id)
 	}
 	n.mu.Unlock()
@@ -278,7 +279,7 @@ func (s *session) ask(ctx context.Context, get func(*stream) error) error {
 	s.n.mu.Lock()
 	defer s.n.mu.Unlock()
 	switch {
-	case s.closed || s.dead || !s.n.up:
+	case s.closed || s.dead.Load() || !s.n.up:
 		return errors.New("connection closed")
 	case s.n.electing:
 		return errors.New("no responders")

@@ -19,6 +19,7 @@ var (
 	seed  = flag.Uint64("seed", 0, "the schedule of this seed alone, with its trace")
 	first = flag.Uint64("first", 1, "the seed of the first schedule")
 	count = flag.Int("count", 200, "how many schedules")
+	small = flag.Bool("shrink", true, "make a failing script shorter")
 	file  = flag.String("script", "", "run this script alone, count times or until it fails")
 )
 
@@ -96,6 +97,9 @@ func TestRegressions(t *testing.T) {
 func report(t *testing.T, s Script, err error) {
 	t.Helper()
 	t.Errorf("seed %d: %v", s.Options.Seed, err)
+	if !*small {
+		return
+	}
 	s = shrink(s, func(s Script) bool { _, other := run(t, s, false); return sameKind(err, other) })
 	for range 20 {
 		if trace, other := run(t, s, true); sameKind(err, other) {

@@ -112,7 +112,7 @@ func (w *world) reviveIfCut() error {
 	w.log("the power of the bridge has gone")
 	l := w.life
 	w.life, w.disk = nil, l.image
-	w.ledger.cutAt(time.Now())
+	w.ledger.cutAt(l.cutTime)
 	if err := l.bury(); err != nil {
 		return err
 	}
@@ -164,7 +164,11 @@ func (w *world) accept(n, senders, entities int) {
 	}
 	deliveries := make([][]bridge.Delivery, senders)
 	for i := range n {
-		deliveries[i%senders] = append(deliveries[i%senders], w.ledger.newDelivery(w.rng, entities))
+		d := w.ledger.newDelivery(w.rng, entities)
+		deliveries[i%senders] = append(deliveries[i%senders], d)
+		if senders > 1 && w.rng.IntN(10) == 0 { // twice at once
+			deliveries[(i+1)%senders] = append(deliveries[(i+1)%senders], d)
+		}
 	}
 	pause := time.Duration(w.rng.IntN(20)) * time.Millisecond
 	w.send(l, deliveries, pause)
