@@ -91,7 +91,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if err != nil {
 		return nil, fmt.Errorf("journal.dir: %w", err)
 	}
-	a.onClose("journal", a.journal.Close)
+	a.onClose("journal", a.closeJournal)
 
 	if cfg.NATS.Embedded.Enabled {
 		a.embedded, err = publisher.StartEmbedded(ctx, publisher.EmbeddedOptions{
@@ -254,6 +254,15 @@ func reveal(secrets []config.Secret) []string {
 		revealed = append(revealed, s.Reveal())
 	}
 	return revealed
+}
+
+// closeJournal has nothing to add to a failure that has ended the bridge already.
+func (a *app) closeJournal() error {
+	before := a.journal.Err()
+	if err := a.journal.Close(); before == nil {
+		return err
+	}
+	return nil
 }
 
 func (a *app) onClose(name string, f func() error) { a.closers = append(a.closers, closer{name, f}) }
