@@ -11,7 +11,8 @@ import (
 )
 
 // The status page: one HTML file, one style sheet, three scripts, nothing from
-// elsewhere. It holds no data of its own, so it needs no token; it asks for it
+// elsewhere, and all by relative addresses, so that a proxy may have it below a path.
+// It holds no data of its own, so it needs no token; it asks for it
 // when the API does.
 //
 //go:embed page

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,6 +181,21 @@ func TestPageToken(t *testing.T) {
 	p.waitFor("the page", `$('#sentence').includes('Accepting')`)
 	p.open(b.admin)
 	p.waitFor("the page after a reload", `$('#sentence').includes('Accepting')`)
+}
+
+// A proxy has the page below a path; its scripts and its API were looked for at the root.
+func TestPageBelowAPath(t *testing.T) {
+	b := newBridgeProcess(t)
+	b.start()
+	target, err := url.Parse(b.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httptest.NewServer(http.StripPrefix("/persat", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}))
+	defer proxy.Close()
+	p := newBrowser(t)
+	p.open(proxy.URL + "/persat")
+	p.waitFor("the page", `$('#sentence').includes('Accepting and publishing')`)
 }
 
 // findInStream looks for a delivery under its id of a replay.

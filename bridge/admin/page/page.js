@@ -83,7 +83,7 @@ class Refused extends Error {}
 
 async function api(path, method = 'GET', body) {
   const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(`/api/${path}`, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(method === 'GET' ? 8000 : 300000) });
+  const answer = await fetch(`api/${path}`, { method, headers, body: body && JSON.stringify(body), cache: 'no-store', signal: AbortSignal.timeout(method === 'GET' ? 8000 : 300000) });
   if (answer.status === 401) {
     askToken();
     throw new Refused('401');
