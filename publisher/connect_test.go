@@ -160,9 +160,10 @@ func refused(t *testing.T, o Options, want string) {
 	}
 }
 
-// A .creds file on a server in operator mode, as NGS and Synadia's cloud are.
-func TestAuthCreds(t *testing.T) {
-	t.Parallel()
+// operatorMode starts a server as NGS and Synadia's cloud are, without JetStream, and
+// makes a .creds file for one user of it.
+func operatorMode(t *testing.T, change func(*jwt.UserClaims)) (n *natstest.Server, credsFile, userID string) {
+	t.Helper()
 	operator, operatorID, _ := keyPair(t, nkeys.CreateOperator)
 	account, accountID, _ := keyPair(t, nkeys.CreateAccount)
 	_, userID, seed := keyPair(t, nkeys.CreateUser)
@@ -173,6 +174,7 @@ func TestAuthCreds(t *testing.T) {
 	}
 	userClaims := jwt.NewUserClaims(userID)
 	userClaims.Name = "the bridge"
+	change(userClaims)
 	userJWT, err := userClaims.Encode(account)
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +183,7 @@ func TestAuthCreds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := natstest.Start(t, "", func(o *server.Options) {
+	n = natstest.Start(t, "", func(o *server.Options) {
 		o.JetStream = false // it would need a system account
 		o.TrustedOperators = []*jwt.OperatorClaims{jwt.NewOperatorClaims(operatorID)}
 		resolver := &server.MemAccResolver{}
@@ -190,9 +192,16 @@ func TestAuthCreds(t *testing.T) {
 		}
 		o.AccountResolver = resolver
 	})
+	return n, write(t, "bridge.creds", creds), userID
+}
+
+// A .creds file on a server in operator mode.
+func TestAuthCreds(t *testing.T) {
+	t.Parallel()
+	n, creds, userID := operatorMode(t, func(*jwt.UserClaims) {})
 	o := optionsFor(n.URL)
 	refused(t, o, "uthorization")
-	o.Connect.CredsFile = write(t, "bridge.creds", creds)
+	o.Connect.CredsFile = creds
 	connect(t, o)
 	if got := clientOf(t, n); got != userID {
 		t.Errorf("the server takes it for %q", got)
@@ -267,6 +276,15 @@ func TestTLS(t *testing.T) {
 		refused(t, o, "certificate")
 		o.Connect.CAFile = filepath.Join(t.TempDir(), "missing.pem")
 		refused(t, o, "missing.pem")
+		o.Connect.CAFile = ours.file
+		mustPublish(t, connect(t, o), "msg_1")
+		clientOf(t, n)
+	})
+	// Where the server waits for the client's TLS, all that was heard was "EOF".
+	t.Run("before anything else", func(t *testing.T) {
+		n := natstest.Start(t, "tls: {handshake_first: true, timeout: 0.3, "+tls+"}")
+		o := optionsFor(n.URL)
+		refused(t, o, "handshake_first")
 		o.Connect.CAFile = ours.file
 		mustPublish(t, connect(t, o), "msg_1")
 		clientOf(t, n)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -234,7 +235,12 @@ func dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 	reasons := make([]error, len(servers))
 	for _, i := range rand.Perm(len(servers)) {
 		d := &dialer{ctx: ctx, proxy: o.SOCKSProxy}
-		nc, err := nats.Connect(strings.TrimSpace(servers[i]), slices.Concat(options, auth, []nats.Option{nats.SetCustomDialer(d)})...)
+		all := slices.Concat(options, auth, []nats.Option{nats.SetCustomDialer(d)})
+		nc, err := nats.Connect(strings.TrimSpace(servers[i]), all...)
+		if d.err == nil && hungUp(err) && o.wantsTLS(servers[i]) {
+			// A server with handshake_first waits for us, as we for it, and then hangs up.
+			nc, err = nats.Connect(strings.TrimSpace(servers[i]), append(all, nats.TLSHandshakeFirst())...)
+		}
 		if err == nil {
 			return nc, api{domain: o.Domain, prefix: o.APIPrefix}, nil
 		}
@@ -244,6 +250,16 @@ func dial(ctx context.Context, o ConnectOptions, more ...nats.Option) (*nats.Con
 		}
 	}
 	return nil, api{}, fmt.Errorf("connect to NATS at %s: %w", o.where(), joined(reasons))
+}
+
+// hungUp says whether a server ended the connection before it had said who it is.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// wantsTLS says whether the connection to a server has to be encrypted.
+func (o *ConnectOptions) wantsTLS(server string) bool {
+	return o.CAFile != "" || o.CertFile != "" || strings.HasPrefix(strings.TrimSpace(server), "tls://")
 }
 
 // joined are several errors in one line.
@@ -280,6 +296,9 @@ func reason(err error) error {
 		// The handshake is over on this side before the server has looked at our
 		// certificate; what is seen of its refusal may be no more than that it hung up.
 		return fmt.Errorf("%w (does it ask for another certificate of ours? see nats.tls.cert_file)", err)
+	}
+	if hungUp(err) {
+		return errors.New("the server hangs up before it says who it is: is it a NATS server? When it begins with TLS (handshake_first), write tls:// in nats.url")
 	}
 	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
 		// Without the addresses of the question, which has another port each time.
