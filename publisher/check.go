@@ -55,7 +55,7 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 	}
 	defer s.Close()
 	c := &check{session: s, largest: maxBody + headerRoom}
-	c.server()
+	c.server(ctx)
 	c.stream(ctx)
 	for _, prefix := range slices.Sorted(maps.Values(p.o.Prefixes)) {
 		c.mayPublish(ctx, prefix)
@@ -82,13 +82,20 @@ func (c *check) judge(fine bool, level, wrong, well string) {
 	c.say(level, "%s", wrong)
 }
 
-func (c *check) server() {
+func (c *check) server(ctx context.Context) {
+	// The limit of a user or an account, as in a JWT, comes behind the server's own, once
+	// it knows who has connected.
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for range 2 {
+		_ = c.nc.FlushWithContext(ctx) // what is wrong with the connection shows below
+	}
 	cluster := ""
 	if name := c.nc.ConnectedClusterName(); name != "" {
 		cluster = ", cluster " + name
 	}
 	c.say(OK, "connected to %s: server %s, version %s%s", c.where(), c.nc.ConnectedServerName(), c.nc.ConnectedServerVersion(), cluster)
-	c.fits("the server's max_payload", "max_payload: %d on the servers", c.nc.MaxPayload())
+	c.fits("the server's max_payload", "max_payload: %d on the servers, or the payload limit of the account and the user", c.nc.MaxPayload())
 }
 
 // fits compares a limit with the largest message.
@@ -112,6 +119,7 @@ func (c *check) stream(ctx context.Context) {
 	case errors.Is(err, jetstream.ErrStreamNotFound) && c.p.o.Stream.Manage:
 		c.say(OK, "stream %s does not exist yet: the bridge makes it, with subjects %s", name, strings.Join(wanted, ", "))
 		c.mayAsk(ctx, c.api.subject("STREAM.CREATE."+name), Error, "the bridge cannot make the stream")
+		c.creation(ctx, c.p.o.streamConfig())
 		return
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		c.say(Error, "stream %s does not exist, and nats.stream.manage is off: create it with subjects %s", name, strings.Join(wanted, ", "))
@@ -131,6 +139,9 @@ func (c *check) stream(ctx context.Context) {
 	} else if list := strings.Join(missing, ", "); c.p.o.Stream.Manage {
 		c.say(OK, "it does not have the subjects %s yet: the bridge adds them", list)
 		c.mayAsk(ctx, c.api.subject("STREAM.UPDATE."+name), Error, "the bridge cannot add the subjects")
+		if !c.subjectsFree(ctx, missing) {
+			c.say(Note, "the NATS user may not use %s, so other streams with these subjects cannot be seen from here", c.api.subject(askNames))
+		}
 	} else {
 		c.say(Error, "it does not have the subjects %s, and nats.stream.manage is off: add them to it, or its events are held", list)
 	}
@@ -151,13 +162,34 @@ func (c *check) configuration(info *jetstream.StreamInfo) {
 		"its storage is memory: a restart of its server loses every event: make a stream anew with file storage", "its storage is file")
 	c.replicas(info, want.Replicas)
 	c.limits(have, want)
+	c.behaviour(info)
 	c.judge(have.Retention == jetstream.LimitsPolicy, Warning,
 		fmt.Sprintf("its retention is %s: a consumed message is gone, for other consumers too, and may be stored again when it is repeated", strings.ToLower(have.Retention.String())), "its retention is limits")
+	if have.Retention == jetstream.InterestPolicy && info.State.Consumers == 0 {
+		c.say(Error, "nobody consumes it, so with interest retention every event is dropped as soon as it is stored: create the consumers first, or give it limits retention")
+	}
 	if have.NoAck {
 		c.say(Error, "it does not acknowledge (no_ack): every event is held: switch no_ack off")
 	}
 	if have.Sealed {
 		c.say(Error, "it is sealed: every event is held: configure another, or make it anew")
+	}
+}
+
+// behaviour says what a stream does to the events beside storing them.
+func (c *check) behaviour(info *jetstream.StreamInfo) {
+	have := info.Config
+	if have.Mirror != nil {
+		c.say(Error, "it is a mirror of %s, which takes no events of its own: every event is held: configure another stream, or promote it", have.Mirror.Name)
+	}
+	if t := have.SubjectTransform; t != nil {
+		c.say(Warning, "it stores subjects under other names (subject_transform from %q to %q): consumers of <prefix>.<type> do not get those: remove the transform, or tell them", t.Source, t.Destination)
+	}
+	if have.PersistMode == jetstream.AsyncPersistMode {
+		c.say(Warning, "it acknowledges before it has written (persist_mode async): a crash of its server takes events, which the bridge heals only at its next look: set persist_mode to default")
+	}
+	if have.AllowMsgCounter {
+		c.say(Error, "it is for counters (allow_msg_counter), and takes no message without Nats-Incr: every event is refused: configure another")
 	}
 }
 
@@ -233,17 +265,26 @@ type answer struct {
 // ask sends m. Its error is for people; ErrNotPermitted is in it when the server
 // refused to pass m on.
 func (c *check) ask(ctx context.Context, m *nats.Msg) (*answer, error) {
+	got, err := c.request(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	var a answer
+	if err := json.Unmarshal(got, &a); err != nil {
+		return nil, fmt.Errorf("ask %s: something that is not JetStream answers: stop that responder", m.Subject)
+	}
+	return &a, nil
+}
+
+// request is ask without a look at what is answered.
+func (c *check) request(ctx context.Context, m *nats.Msg) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	got, err := c.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return nil, c.apiError("ask "+m.Subject, m.Subject, err)
 	}
-	var a answer
-	if err := json.Unmarshal(got.Data, &a); err != nil {
-		return nil, fmt.Errorf("ask %s: something that is not JetStream answers: stop that responder", m.Subject)
-	}
-	return &a, nil
+	return got.Data, nil
 }
 
 // noRequest is a request that says nothing. Each part of JetStream's API refuses it

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,6 +23,11 @@ const deniedAPI = `authorization: {users: [
 	{user: bridge, password: pw, permissions: {publish: {deny: [%s]}}}
 ]}`
 
+// account has a user for the test and one for the bridge, and these limits of JetStream.
+func account(limits string) string {
+	return "accounts {A {jetstream {" + limits + "}, users [{user: admin, password: pw}, {user: bridge, password: pw}]}}"
+}
+
 // TestCheck looks at servers in many states. Every finding that is not ok has to
 // be expected, and the stream is afterwards what it was.
 func TestCheck(t *testing.T) {
@@ -32,6 +38,7 @@ func TestCheck(t *testing.T) {
 		server  func(*server.Options)
 		user    string
 		stream  jetstream.StreamConfig
+		other   jetstream.StreamConfig // one more
 		options func(*Options)
 		body    int64
 		ok      []string // findings that are ok
@@ -98,7 +105,74 @@ func TestCheck(t *testing.T) {
 		{
 			name: "another stream has the subjects", stream: jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"persat.>"}},
 			ok:  []string{"does not exist yet"},
-			bad: []string{"error: stream OTHER has the subject persat.persat-bridge.check, and not PERSAT"},
+			bad: []string{"error: stream OTHER has the subject persat.persat-bridge.check, and not PERSAT", "error: stream OTHER has subjects in persat.>"},
+		},
+		{
+			name: "another stream has a part of the subjects", stream: jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"persat.client.*"}},
+			bad: []string{"error: stream OTHER has subjects in persat.>|give the source another subject_prefix"},
+		},
+		{
+			name: "another stream has a part of those to be added", stream: plain(), other: jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"acme.second.x"}},
+			options: func(o *Options) { o.Prefixes["second"] = "acme.second" },
+			bad:     []string{"error: stream OTHER has subjects in acme.second.>"},
+		},
+		{
+			name: "three replicas on one server", options: func(o *Options) { o.Stream.Replicas = 3 },
+			bad: []string{"error: nats.stream.replicas is 3, but the server is one alone"},
+		},
+		{
+			name: "max_age below the duplicate window", options: func(o *Options) { o.Stream.MaxAge = 10 * time.Second },
+			bad: []string{"error: the server would not create the stream|duplicates window can not be larger then max age"},
+		},
+		{
+			name: "the server limits the duplicate window", server: func(o *server.Options) { o.JetStreamLimits.Duplicates = 10 * time.Second },
+			bad: []string{"error: the server would not create the stream|server limit of 10s"},
+		},
+		{
+			name: "the account asks for max_bytes", user: "bridge", config: account("max_file: 100MB, max_streams: 5, max_bytes_required: true"),
+			bad: []string{"error: the server would not create the stream|max bytes set"},
+		},
+		{
+			name: "the account has its one stream", user: "bridge", config: account("max_file: 100MB, max_streams: 1"), stream: jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"o.>"}},
+			bad: []string{"error: the account has 1 of at most 1 streams"},
+		},
+		{
+			name: "more than the account's storage", user: "bridge", config: account("max_file: 100MB"), options: func(o *Options) { o.Stream.MaxBytes = 200 << 20 },
+			bad: []string{"error: nats.stream.max_bytes is 209715200, and the account has 104857600 bytes"},
+		},
+		{
+			name: "an account without file storage", user: "bridge", config: account("max_mem: 100MB, max_file: 0"),
+			bad: []string{"error: the account has no file storage"},
+		},
+		{
+			name: "a mirror", stream: plain(), other: jetstream.StreamConfig{Name: "MIRROR", Mirror: &jetstream.StreamSource{Name: "PERSAT"}},
+			options: func(o *Options) { o.Stream.Name = "MIRROR" },
+			bad: []string{"error: it is a mirror of PERSAT|every event is held", "error: stream PERSAT has subjects in persat.>",
+				"error: stream PERSAT has the subject persat.persat-bridge.check, and not MIRROR", "warning: its duplicate window is 0s"},
+		},
+		{
+			name: "subjects stored under other names", stream: with(func(c *jetstream.StreamConfig) {
+				c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "persat.>", Destination: "in.persat.>"}
+			}),
+			bad: []string{`warning: it stores subjects under other names (subject_transform from "persat.>" to "in.persat.>")`},
+		},
+		{
+			name: "acknowledged before it is written", stream: with(func(c *jetstream.StreamConfig) {
+				c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false
+			}),
+			bad: []string{"warning: it acknowledges before it has written (persist_mode async)"},
+		},
+		{
+			name: "counters", stream: with(func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true }),
+			bad: []string{"error: it is for counters (allow_msg_counter)"},
+		},
+		{
+			name: "interest, and nobody has any", stream: with(func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }),
+			bad: []string{"error: nobody consumes it", "warning: its retention is interest"},
+		},
+		{
+			name: "may not ask for the account and other streams", user: "bridge", config: fmt.Sprintf(deniedAPI, `"$JS.API.INFO", "$JS.API.STREAM.NAMES"`),
+			bad: []string{"note: the NATS user may not use $JS.API.INFO and $JS.API.STREAM.NAMES"},
 		},
 		{
 			name: "JetStream is off", server: func(o *server.Options) { o.JetStream = false },
@@ -143,6 +217,9 @@ func TestCheck(t *testing.T) {
 			if test.stream.Name != "" {
 				makeStream(t, js, test.stream)
 			}
+			if test.other.Name != "" {
+				makeStream(t, js, test.other)
+			}
 			if test.options != nil {
 				test.options(&o)
 			}
@@ -179,6 +256,23 @@ func TestCheck(t *testing.T) {
 				t.Errorf("the streams were changed: got\n%+v\nwant\n%+v", after, before)
 			}
 		})
+	}
+}
+
+// The limit in the JWT of a user is not the one that the server tells: check said ok, and
+// each event over it ended the connection.
+func TestCheckPayloadOfAJWT(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[int64]bool{100_000: true, -1: false} {
+		n, creds, _ := operatorMode(t, func(c *jwt.UserClaims) { c.Limits.Payload = limit })
+		o := optionsFor(n.URL)
+		o.Connect.CredsFile = creds
+		found := Check(t.Context(), o, 512<<10)
+		if got := slices.ContainsFunc(found, func(f Finding) bool {
+			return f.Level == Error && strings.Contains(f.Text, "payload") && strings.Contains(f.Text, "server.max_body_bytes (524288)")
+		}); got != want {
+			t.Errorf("limit %d: got %+v, want an error about the payload: %v", limit, found, want)
+		}
 	}
 }
 
