@@ -171,16 +171,34 @@ func (l *loader) checkDirs(journal, store string) {
 	}
 }
 
-// Within says whether path is dir or below it; either may be relative to the working
-// directory.
+// Within says whether path is dir or below it, also by a symbolic link; either may be
+// relative to the working directory.
 func Within(path, dir string) bool {
-	path, errPath := filepath.Abs(path)
-	dir, errDir := filepath.Abs(dir)
+	path, errPath := resolve(path)
+	dir, errDir := resolve(dir)
 	if errPath != nil || errDir != nil {
 		return false
 	}
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// resolve follows the symbolic links in what there is of path.
+func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	missing := ""
+	for at := path; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, missing), nil
+		}
+		if at == filepath.Dir(at) {
+			return path, nil
+		}
+		missing = filepath.Join(filepath.Base(at), missing)
+	}
 }
 
 func (l *loader) checkStream(s Stream) {
