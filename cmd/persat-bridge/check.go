@@ -27,7 +27,7 @@ func (p *program) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration, all mistakes at once; with --connect, NATS too",
-		Long: "Validate the configuration, all mistakes at once. With --connect, ask NATS too: whether the stream is there and takes every\n" +
+		Long: "Validate the configuration, all mistakes at once, and warn of what would keep 'serve' from starting on this host. With --connect, ask NATS too: whether the stream is there and takes every\n" +
 			"subject, its limits, and the permissions. Nothing is stored or changed.\n" +
 			"Exit code 2 when the configuration is wrong, 1 when there is an error among the findings.",
 		Example: "  persat-bridge check -c config.yaml\n  persat-bridge check --connect",
@@ -68,6 +68,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		return err
 	}
 	findings = append(findings, autoConfigNotes(cfg)...)
+	findings = append(findings, checkHost(cfg)...)
 	if o.connect {
 		findings = append(findings, checkNATS(ctx, cfg)...)
 	}

@@ -51,11 +51,11 @@ func (p *program) logTo(out *logWriter) { p.stderr, p.log = out, out }
 // usageError is a mistake in the command line.
 type usageError struct{ error }
 
-// errQuiet ends the command with exitFailed after it has said why itself.
-var errQuiet = errors.New("said already")
+// errQuiet ends the command with exitFailed after it has reported why itself.
+var errQuiet = errors.New("reported already")
 
 // codeError ends the command with an exit code of its own, and with words unless it has
-// said all.
+// reported all.
 type codeError struct {
 	code int
 	error

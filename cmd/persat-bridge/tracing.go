@@ -23,16 +23,8 @@ const traceFlush = 3 * time.Second
 // startTracing sends spans by OTLP over HTTP, as the standard OTEL_* variables say:
 // where to, which sampler, which resource. It returns nil when they say not to.
 func startTracing(ctx context.Context, log *zap.Logger) (*sdktrace.TracerProvider, error) {
-	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
-		return nil, nil
-	}
-	if name := os.Getenv("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
-		return nil, fmt.Errorf("OTEL_TRACES_EXPORTER is %q: this program has otlp and none", name)
-	}
-	for _, variable := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
-		if protocol := os.Getenv(variable); protocol != "" && protocol != "http/protobuf" {
-			return nil, fmt.Errorf("%s is %q: this program has http/protobuf, which collectors take on port 4318", variable, protocol)
-		}
+	if wanted, err := tracingWanted(); !wanted || err != nil {
+		return nil, err
 	}
 	otel.SetErrorHandler(&traceErrors{log: log})
 	exporter, err := otlptracehttp.New(ctx)
@@ -51,6 +43,22 @@ func startTracing(ctx context.Context, log *zap.Logger) (*sdktrace.TracerProvide
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(&upTo{rate.NewLimiter(tracesPerSecond, tracesPerSecond)})))
 	}
 	return sdktrace.NewTracerProvider(options...), nil
+}
+
+// tracingWanted reads the variables that this program does not leave to the SDK.
+func tracingWanted() (bool, error) {
+	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+		return false, nil
+	}
+	if name := os.Getenv("OTEL_TRACES_EXPORTER"); name != "" && name != "otlp" {
+		return false, fmt.Errorf("OTEL_TRACES_EXPORTER is %q: this program has otlp and none", name)
+	}
+	for _, variable := range []string{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
+		if protocol := os.Getenv(variable); protocol != "" && protocol != "http/protobuf" {
+			return false, fmt.Errorf("%s is %q: this program has http/protobuf, which collectors take on port 4318", variable, protocol)
+		}
+	}
+	return true, nil
 }
 
 // tracesPerSecond are recorded unless OTEL_TRACES_SAMPLER says otherwise.
