@@ -24,29 +24,35 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 	write(t, "secrets", oldSecret+"\n")
 	cert, private := newPair(t, "certificate", 365*24*time.Hour)
 
+	const poller = "https://poll.example.com/poller/poll_x"
 	// What a value of the type alone would not do, and what else it then needs.
 	values := map[string]string{
 		"server.listen": ":9999", "admin.listen": "[::1]:9999", "nats.embedded.listen": "localhost:9999",
 		"server.tls.cert_file": cert, "server.tls.key_file": private, "admin.token_file": "file",
 		"sources.persat.auth": "none", "sources.persat.secrets": oldSecret + "," + secret, "sources.persat.secrets_file": "secrets",
+		"sources.persat.pull.url": poller, "sources.persat.pull.token": "sk_poll_x", "sources.persat.pull.token_file": "file", "sources.persat.pull.start": "earliest",
 		"nats.embedded.enabled": "false", "nats.url": "nats.example.com:4222", "nats.creds_file": "file", "nats.password_file": "file",
 		"nats.token_file": "file", "nats.nkey_file": "file",
 		"nats.tls.ca_file": cert, "nats.tls.cert_file": cert, "nats.tls.key_file": private,
 		"publish.backoff.initial": "1s", "publish.backoff.jitter": "0.25", "accept.wait_for": "stream", "log.level": "warn", "log.format": "json",
 	}
 	companions := map[string]map[string]string{
-		"server.tls.cert_file":  {"server.tls.key_file": private},
-		"server.tls.key_file":   {"server.tls.cert_file": cert},
-		"nats.tls.cert_file":    {"nats.tls.key_file": private},
-		"nats.tls.key_file":     {"nats.tls.cert_file": cert},
-		"nats.password":         {"nats.user": "user"},
-		"nats.password_file":    {"nats.user": "user"},
-		"nats.embedded.enabled": {"nats.url": "nats.example.com:4222"},
-		"nats.stream.replicas":  {"nats.url": "nats.example.com:4222"},
-		"nats.api_prefix":       {"nats.url": "nats.example.com:4222"},
+		"sources.persat.pull.url":        {"sources.persat.pull.token": "sk_poll_x"},
+		"sources.persat.pull.token":      {"sources.persat.pull.url": poller},
+		"sources.persat.pull.token_file": {"sources.persat.pull.url": poller},
+		"server.tls.cert_file":           {"server.tls.key_file": private},
+		"server.tls.key_file":            {"server.tls.cert_file": cert},
+		"nats.tls.cert_file":             {"nats.tls.key_file": private},
+		"nats.tls.key_file":              {"nats.tls.cert_file": cert},
+		"nats.password":                  {"nats.user": "user"},
+		"nats.password_file":             {"nats.user": "user"},
+		"nats.embedded.enabled":          {"nats.url": "nats.example.com:4222"},
+		"nats.stream.replicas":           {"nats.url": "nats.example.com:4222"},
+		"nats.api_prefix":                {"nats.url": "nats.example.com:4222"},
 	}
 	follows := map[string][]string{ // what has to change with it
-		"admin.token_file": {"admin.token"}, "nats.password_file": {"nats.password"}, "nats.token_file": {"nats.token"},
+		"sources.persat.pull.token_file": {"sources.persat.pull.token"},
+		"admin.token_file":               {"admin.token"}, "nats.password_file": {"nats.password"}, "nats.token_file": {"nats.token"},
 		"nats.url": {"nats.embedded.enabled"}, "nats.stream.replicas": {"nats.embedded.enabled"}, "nats.api_prefix": {"nats.embedded.enabled"}, "nats.embedded.enabled": {},
 		"sources.persat.auth": {"sources.persat.secrets"}, "sources.persat.secrets_file": {"sources.persat.secrets"},
 	}
