@@ -41,8 +41,8 @@ type Replay struct {
 // ErrReplaying: one replay at a time.
 var ErrReplaying = errors.New("a replay is running: wait for it, or cancel it")
 
-// errNotRunning: Run has not begun or has ended, and only Run replays.
-var errNotRunning = errors.New("bridge is not running")
+// ErrNotRunning: Run has not begun or has ended, and only Run replays.
+var ErrNotRunning = errors.New("bridge is not running")
 
 // CountReplay says how many published events fit f and still have their bodies.
 func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
@@ -89,7 +89,7 @@ func (b *Bridge) StartReplay(ctx context.Context, f Filter) (Replay, error) {
 	}
 	c := startReplay{filter: f, number: number, matched: matched, answer: make(chan error, 1)}
 	if !b.command(ctx, c) {
-		return Replay{}, cmp.Or(context.Cause(ctx), errNotRunning)
+		return Replay{}, cmp.Or(context.Cause(ctx), ErrNotRunning)
 	}
 	select {
 	case err := <-c.answer:

@@ -198,7 +198,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 		code = http.StatusNotFound
 	case errors.Is(err, bridge.ErrReplaying), errors.Is(err, bridge.ErrAmbiguous), errors.Is(err, bridge.ErrStreamPresent):
 		code = http.StatusConflict
-	case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFailed):
+	case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFailed), errors.Is(err, bridge.ErrNotRunning):
 		code, text = http.StatusServiceUnavailable, "the bridge is stopping"
 	}
 	if err := c.JSON(code, map[string]string{"error": text}); err != nil {
