@@ -80,11 +80,18 @@ func TestDropPublishedWhilePublishing(t *testing.T) {
 		}
 		marks = append(marks, Mark{Item: item, StreamSeq: 100000 + seq, At: time.Now()})
 	}
-	finished := make(chan struct{})
-	go func() { // the gate opens while room is being made
+	finished, over := make(chan struct{}), make(chan struct{})
+	go func() { // the subject is released while room is being made
 		defer close(finished)
-		for j.moving.TryLock() {
-			j.moving.Unlock()
+		for met := false; !met; {
+			select {
+			case <-over: // it was too fast to be met
+				met = true
+			default:
+				if met = !j.moving.TryLock(); !met {
+					j.moving.Unlock()
+				}
+			}
 		}
 		time.Sleep(time.Millisecond)
 		if _, err := j.MarkPublished(marks); err != nil {
@@ -92,6 +99,7 @@ func TestDropPublishedWhilePublishing(t *testing.T) {
 		}
 	}()
 	dropped, _, err := j.DropPublished(1 << 40)
+	close(over)
 	if err != nil {
 		t.Fatal(err)
 	}
