@@ -1,6 +1,7 @@
 package persat
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,8 +56,9 @@ func ReadEnvelope(body []byte) (Envelope, error) {
 	var eventType []byte
 	var objects []identifiers
 	types, payloads := 0, 0
+	body = withoutMark(body)
 	s := newScanner(body)
-	isObject := s.at() == '{'
+	isObject, list := s.at() == '{', false
 	if isObject {
 		s.open()
 	} else {
@@ -71,6 +73,7 @@ func ReadEnvelope(body []byte) (Envelope, error) {
 			payloads++
 			objects = s.payload()
 		default:
+			list = s.at() == '[' || list
 			s.value(1)
 		}
 	}
@@ -78,8 +81,12 @@ func ReadEnvelope(body []byte) (Envelope, error) {
 	switch {
 	case !s.end() || !utf8.Valid(body):
 		return Envelope{}, notJSON(body)
+	case !isObject && bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")):
+		return Envelope{}, errors.New("not a JSON object but an array: " + looksLikeABatch)
 	case !isObject:
 		return Envelope{}, errors.New("not a JSON object")
+	case types == 0 && payloads == 0 && list:
+		return Envelope{}, errors.New("no eventType, but a list: " + looksLikeABatch)
 	case types == 0:
 		return Envelope{}, errors.New("no eventType")
 	case types > 1:
@@ -100,6 +107,13 @@ func ReadEnvelope(body []byte) (Envelope, error) {
 	e.Entities = entities(e.Kind, objects)
 	return e, nil
 }
+
+// looksLikeABatch is for a body that holds several events. A FIFO endpoint of Svix sends
+// such; what its batches look like is not documented.
+const looksLikeABatch = "it looks like a batch of a FIFO endpoint; register an ordinary endpoint in the sender's portal, which sends each event by itself"
+
+// withoutMark takes a byte order mark off: RFC 8259 lets a parser ignore it.
+func withoutMark(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
 
 // CheckType reports why eventType cannot be the end of a NATS subject, or nil:
 // it takes letters, digits, "_" and "-" of ASCII, in words between single dots,

@@ -80,14 +80,13 @@ func TestReadEnvelopeRefuses(t *testing.T) {
 	}{
 		{"empty body", "", "not JSON: unexpected end of JSON input at byte 0"},
 		{"a proxy's error page", "<html>", "not JSON: invalid character '<' looking for beginning of value at byte 1"},
-		{"byte order mark", "\ufeff{}", "not JSON: invalid character 'ï' looking for beginning of value at byte 1"},
 		{"cut off", `{"eventType":`, "not JSON: unexpected end of JSON input at byte 13"},
 		{"two bodies in one", `{"eventType":"x"}{}`, "not JSON: invalid character '{' after top-level value at byte 18"},
 		{"NUL in a string", "{\"eventType\":\"a\x00\"}", `not JSON: invalid character '\x00' in string literal at byte 16`},
 		{"latin-1", "{\"eventType\":\"x\",\"n\":\"Pe\xf1a\"}", "not JSON: invalid UTF-8 at byte 25"},
 		{"nested beyond reason", `{"eventType":"x","payload":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "}", "not JSON: invalid character '[' exceeded max depth at byte 10027"},
 		{"null", "null", "not a JSON object"},
-		{"an array of events", `[{"eventType":"x"}]`, "not a JSON object"},
+		{"an array of events", `[{"eventType":"x"}]`, "not a JSON object but an array: it looks like a batch of a FIFO endpoint; register an ordinary endpoint in the sender's portal, which sends each event by itself"},
 		{"nothing in it", " {}", "no eventType"},
 		{"another case", `{"eventtype":"x"}`, "no eventType"},
 		{"type of a payload", `{"payload":{"eventType":"x"}}`, "no eventType"},
@@ -205,7 +204,7 @@ func FuzzReadEnvelope(f *testing.F) {
 	addSeeds(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got, err := persat.ReadEnvelope(body)
-		want, ok := slowEnvelope(body)
+		want, ok := slowEnvelope(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))) // encoding/json knows no byte order mark
 		if (err == nil) != ok {
 			t.Fatalf("got error %v, want ok %v", err, ok)
 		}

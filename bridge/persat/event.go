@@ -40,6 +40,7 @@ type Event struct {
 // data is no event, never that its type, its kind or a field is one that this
 // package does not know. Parse keeps nothing of data.
 func Parse(data []byte) (*Event, error) {
+	data = withoutMark(data)
 	envelope, err := ReadEnvelope(data)
 	if err != nil {
 		return nil, fmt.Errorf("parse event: %w", err)

@@ -1,10 +1,13 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -147,10 +150,19 @@ func delivery(source string, v Verdict, h http.Header, body []byte) bridge.Deliv
 	envelope, err := persat.ReadEnvelope(body)
 	if err != nil {
 		d.Unusable = err.Error()
+		if compressed(h, body) {
+			d.Unusable = "the body is compressed, and only JSON can be published: switch compression (Content-Encoding: gzip and the like) off at the sender, or at the proxy that adds it"
+		}
 		return d
 	}
 	d.Type, d.Kind, d.Entities = envelope.Type, envelope.OrderKind(), envelope.Entities
 	return d
+}
+
+// compressed says whether a body that is not JSON is so for its coding.
+func compressed(h http.Header, body []byte) bool {
+	coding := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding")))
+	return slices.Contains([]string{"gzip", "x-gzip", "deflate", "br", "zstd", "compress"}, coding) || bytes.HasPrefix(body, []byte{0x1f, 0x8b})
 }
 
 // senderID is the delivery id of a request that did not have to be signed: a

@@ -144,6 +144,39 @@ func TestReceiveRoutes(t *testing.T) {
 	}
 }
 
+// Bodies as senders and proxies make them, beside a plain event.
+func TestReceiveOddBodies(t *testing.T) {
+	packed := "\x1f\x8b\x08\x00rest"
+	tests := []struct {
+		name, coding, body string
+		wantType           string // empty: quarantined
+		wantReason         string
+	}{
+		{"byte order mark", "", "\xef\xbb\xbf" + event, "workorder.created", ""},
+		{"gzip", "gzip", packed, "", "compressed"},
+		{"gzip without its header", "", packed, "", "compressed"},
+		{"brotli", "br", "\x8b\x02", "", "compressed"},
+		{"header alone: the proxy unpacked it", "gzip", event, "workorder.created", ""},
+		{"batch as an array", "", "[" + event + "]", "", "FIFO"},
+		{"batch as an object", "", `{"data":[` + event + `]}`, "", "FIFO"},
+		{"no batch", "", `{"a":1}`, "", "no eventType"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, Options{})
+			r := signed(t, secretA, "msg_1", time.Now(), tt.body)
+			if tt.coding != "" {
+				r.Header.Set("Content-Encoding", tt.coding)
+			}
+			f.do(r)
+			d := f.acceptor.deliveries()[0]
+			if d.Type != tt.wantType || !strings.Contains(d.Unusable, tt.wantReason) || (d.Unusable == "") != (tt.wantReason == "") || string(d.Body) != tt.body {
+				t.Errorf("got type %q, %q, want type %q, %q, and the body as it came", d.Type, d.Unusable, tt.wantType, tt.wantReason)
+			}
+		})
+	}
+}
+
 // People register the URL with a slash behind it. It was a 404, for 27 hours.
 func TestReceiveTrailingSlash(t *testing.T) {
 	f := newFixture(t, Options{})

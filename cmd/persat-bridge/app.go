@@ -33,6 +33,7 @@ type app struct {
 
 	public, operators net.Listener
 	certificate       *certificate // nil: plain HTTP
+	expiry            *expiry      // of certificate
 	embedded          *publisher.Embedded
 	journal           *journal.Journal
 	bridge            *bridge.Bridge
@@ -155,6 +156,8 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		if a.certificate, err = loadCertificate(cfg.Server.TLS.CertFile, cfg.Server.TLS.KeyFile, log); err != nil {
 			return nil, fmt.Errorf("server.tls: %w", err)
 		}
+		a.expiry = &expiry{certificate: a.certificate, notice: a.bridge.Notice, log: log}
+		registry.MustRegister(a.expiry.metric())
 	}
 	if a.operators, err = net.Listen("tcp", cfg.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
@@ -298,6 +301,8 @@ func (a *app) run(ctx context.Context) (err error) {
 	var https *tls.Config
 	if a.certificate != nil {
 		https = a.certificate.serverTLS()
+		watched := ended(func() error { a.expiry.run(webhookCtx); return nil })
+		defer func() { stopWebhook(); <-watched }()
 	}
 	webhookEnd := ended(func() error {
 		if a.public == nil { // every source is pulled

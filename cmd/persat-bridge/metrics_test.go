@@ -17,32 +17,35 @@ import (
 // contractMetrics are the names that dashboards and alerts of others rely on, with
 // their labels.
 var contractMetrics = map[string]string{
-	"persat_bridge_requests_total":                "code source",
-	"persat_bridge_accepted_total":                "source type",
-	"persat_bridge_duplicates_total":              "source",
-	"persat_bridge_rejected_total":                "reason source",
-	"persat_bridge_accept_duration_seconds":       "source",
-	"persat_bridge_journal_sync_duration_seconds": "",
-	"persat_bridge_published_total":               "source type",
-	"persat_bridge_publish_attempts_total":        "result source",
-	"persat_bridge_publish_duration_seconds":      "",
-	"persat_bridge_pending_events":                "source",
-	"persat_bridge_oldest_pending_age_seconds":    "source",
-	"persat_bridge_held_events":                   "source",
-	"persat_bridge_dead_events":                   "source",
-	"persat_bridge_healed_events_total":           "",
-	"persat_bridge_journal_bytes":                 "",
-	"persat_bridge_journal_limit_bytes":           "",
-	"persat_bridge_ready":                         "",
-	"persat_bridge_nats_connected":                "",
-	"persat_bridge_build_info":                    "commit goversion version",
+	"persat_bridge_certificate_expiry_timestamp_seconds": "",
+	"persat_bridge_requests_total":                       "code source",
+	"persat_bridge_accepted_total":                       "source type",
+	"persat_bridge_duplicates_total":                     "source",
+	"persat_bridge_rejected_total":                       "reason source",
+	"persat_bridge_accept_duration_seconds":              "source",
+	"persat_bridge_journal_sync_duration_seconds":        "",
+	"persat_bridge_published_total":                      "source type",
+	"persat_bridge_publish_attempts_total":               "result source",
+	"persat_bridge_publish_duration_seconds":             "",
+	"persat_bridge_pending_events":                       "source",
+	"persat_bridge_oldest_pending_age_seconds":           "source",
+	"persat_bridge_held_events":                          "source",
+	"persat_bridge_dead_events":                          "source",
+	"persat_bridge_healed_events_total":                  "",
+	"persat_bridge_journal_bytes":                        "",
+	"persat_bridge_journal_limit_bytes":                  "",
+	"persat_bridge_ready":                                "",
+	"persat_bridge_nats_connected":                       "",
+	"persat_bridge_build_info":                           "commit goversion version",
 }
 
 // freshRegistry is the registry of a bridge that has not had a request yet.
 func freshRegistry(t *testing.T) *prometheus.Registry {
 	t.Helper()
 	level := zap.NewAtomicLevel()
-	a, err := newApp(t.Context(), demoConfig(t.TempDir(), newSecret()), zap.NewNop(), &level)
+	cfg, pair := demoConfig(t.TempDir(), newSecret()), newKeyPair(t, 1)
+	cfg.Server.TLS.CertFile, cfg.Server.TLS.KeyFile = pair.cert, pair.key
+	a, err := newApp(t.Context(), cfg, zap.NewNop(), &level)
 	if err != nil {
 		t.Fatal(err)
 	}

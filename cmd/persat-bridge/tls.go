@@ -52,6 +52,24 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.loaded, nil
 }
 
+// refresh looks at the files as a handshake does, for when there is none.
+func (c *certificate) refresh() { _, _ = c.get(nil) }
+
+func (c *certificate) notAfter() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.loaded.Leaf.NotAfter
+}
+
+// warnFrom is from when on the expiry is warned of: two weeks before, or the last quarter
+// of a certificate that is short-lived.
+func (c *certificate) warnFrom() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	leaf := c.loaded.Leaf
+	return leaf.NotAfter.Add(-min(14*24*time.Hour, leaf.NotAfter.Sub(leaf.NotBefore)/4))
+}
+
 // reload reads the files again, changed or not.
 func (c *certificate) reload() error {
 	c.mu.Lock()
