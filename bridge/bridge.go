@@ -94,6 +94,7 @@ func (o *Options) validate() error {
 type Bridge struct {
 	o       Options
 	journal *journal.Journal
+	ledger  *ledger
 	metrics *metrics
 	backlog *backlog
 	space   *space
@@ -122,6 +123,7 @@ func New(o Options) (*Bridge, error) {
 	b := &Bridge{
 		o:        o,
 		journal:  o.Journal,
+		ledger:   &ledger{Journal: o.Journal},
 		backlog:  newBacklog(o.Sources),
 		space:    newSpace(o.Journal, o.MaxBytes),
 		waiters:  newWaiters(),
@@ -136,7 +138,7 @@ func New(o Options) (*Bridge, error) {
 	if _, err := b.noticeMissing(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	if err := b.noticeGone(); err != nil {
+	if err := b.noticeLosses(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
 	b.metrics = newMetrics(b)
@@ -180,7 +182,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 	group.Go(func() error { return newLoop(b).run(ctx) })
 	upkeep := &maintenance{
 		journal: b.journal, space: b.space, backlog: b.backlog, retention: b.o.Retention, dedupWindow: b.o.DedupWindow,
-		noticeGone: b.noticeGone, log: b.o.Log,
+		noticeLosses: b.noticeLosses, log: b.o.Log,
 	}
 	group.Go(func() error { return upkeep.maintain(ctx) })
 	group.Go(func() error { return upkeep.enforceRetention(ctx) })

@@ -60,10 +60,10 @@ func (l *loop) examine(results []result, now time.Time) ([]journal.Mark, error) 
 			continue
 		}
 		place := res.receipt.Sequence
-		if !l.watch.blind {
+		if !l.monitor.Unverifiable() {
 			back := !res.receipt.Duplicate && place <= res.floor
 			// In order, as they nearly always come, places only rise.
-			if !back && (res.receipt.Duplicate || place <= l.watch.highest) {
+			if !back && (res.receipt.Duplicate || place <= l.monitor.Baseline()) {
 				if before == nil {
 					before = make(map[uint64]*Event, len(results))
 					for _, other := range results[:i] {
@@ -73,13 +73,13 @@ func (l *loop) examine(results []result, now time.Time) ([]journal.Mark, error) 
 					}
 				}
 				var err error
-				if back, err = l.isGiven(*res, before); err != nil {
+				if back, err = l.b.isTaken(*res, before); err != nil {
 					return nil, err
 				}
 			}
 			if back {
 				res.failure = &Failure{Class: LinkDown, Reason: "the stream has gone back"}
-				if err := l.wentBack(place); err != nil {
+				if err := l.rolledBack(place); err != nil {
 					return nil, err
 				}
 				continue
@@ -88,9 +88,7 @@ func (l *loop) examine(results []result, now time.Time) ([]journal.Mark, error) 
 				before[place] = res.event
 			}
 		}
-		if !res.receipt.Duplicate {
-			l.watch.given(place, now)
-		}
+		l.monitor.Heard(place, res.receipt.Duplicate, now)
 		mark := journal.Mark{Item: res.item, StreamSeq: place, At: now}
 		if res.t.Replay > 0 {
 			switch placed, err := l.b.journal.HasPosition(res.t.Seq); {
@@ -144,12 +142,12 @@ func (l *loop) decide(results []result, now time.Time) (d decision) {
 			res.again = l.schedule.Requeue(t, now)
 			l.lose(connectionLost)
 		case f.Class == Held:
-			l.watch.failed()
+			l.monitor.Failed()
 			res.again = l.schedule.Hold(t, f.Reason, now)
 		case f.Class == Rejected, t.Replay > 0 && errors.Is(f, journal.ErrNotFound):
 			l.schedule.Drop(t, now)
 		default:
-			l.watch.failed()
+			l.monitor.Failed()
 			res.again = l.schedule.Retry(t, now)
 		}
 		switch {

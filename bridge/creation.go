@@ -28,6 +28,7 @@ type Creation struct {
 
 	mu         sync.Mutex
 	newStore   bool      // the embedded server's, and nothing has been stored there yet
+	fill       bool      // what is created now is filled from the journal
 	absent     time.Time // since when the server does not find the stream
 	whole      answer    // has the journal all that was ever in the stream?
 	permitted  bool      // an operator said so
@@ -75,7 +76,10 @@ func (c *Creation) Allowed(context.Context) error {
 		return nil
 	case c.unreadable != nil:
 		return c.hold("the server failed to create stream %s, perhaps over messages on its disk that it cannot read (%v): events are held. Look at the server's log. When there is nothing to save: persat-bridge stream recreate", c.stream, c.unreadable)
-	case !known || c.newStore:
+	case !known:
+		return nil
+	case c.newStore:
+		c.fill = true
 		return nil
 	}
 	over := time.Since(c.absent) >= absentFor
@@ -88,6 +92,7 @@ func (c *Creation) Allowed(context.Context) error {
 	}
 	switch {
 	case c.whole == yes && over:
+		c.fill = true
 		return nil
 	case c.whole == yes:
 		return fmt.Errorf("the server does not find it, though events were published to it: waiting %s for it to come back", absentFor)
@@ -116,6 +121,15 @@ func (c *Creation) hold(format string, args ...any) error {
 	return errors.New(c.notice)
 }
 
+// fills says, once, that the stream was created to be filled from the journal.
+func (c *Creation) fills() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fill := c.fill
+	c.fill = false
+	return fill
+}
+
 // Found notes that the stream is there.
 func (c *Creation) Found() {
 	c.mu.Lock()
@@ -129,7 +143,7 @@ func (c *Creation) Found() {
 func (c *Creation) Unreadable(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.permitted, c.unreadable = false, err
+	c.permitted, c.fill, c.unreadable = false, false, err
 }
 
 // Permit lets the absent stream be created, whatever the journal knows of it.

@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/integrity"
 )
 
 // acceptMany accepts n events of twenty entities.
@@ -42,6 +44,26 @@ func (r *rig) complete(n int) {
 	if len(seen) != n {
 		r.t.Errorf("got %d events in the stream, want %d", len(seen), n)
 	}
+}
+
+// observed waits until the bridge has noted how the stream is.
+func (r *rig) observed() {
+	r.t.Helper()
+	js, hangUp := r.js()
+	defer hangUp()
+	stream, err := js.Stream(r.t.Context(), "PERSAT")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	state := stream.CachedInfo().State
+	eventually(r.t, "observed", func() bool {
+		var o integrity.Observation
+		text, err := r.journal.Observed()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return text != "" && json.Unmarshal([]byte(text), &o) == nil && o.Messages == state.Msgs && o.Last == state.LastSeq && o.First == state.FirstSeq
+	})
 }
 
 func healed(t *testing.T, g prometheus.Gatherer) float64 {
@@ -152,6 +174,7 @@ func TestDeletedOnPurposeIsNotHealed(t *testing.T) {
 			}
 			remove(t, js, stream)
 			hangUp()
+			r.observed()
 			left := len(r.messages())
 			r.stopNATS()
 			r.startNATS()

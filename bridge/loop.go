@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/persat-bridge/persat-bridge/bridge/integrity"
 	"github.com/persat-bridge/persat-bridge/bridge/schedule"
 )
 
@@ -35,7 +36,7 @@ const (
 // publishes (view).
 //
 // The sender begins attempts in another goroutine, and their results come back from
-// wherever NATS answers. connect, verify and lookUp wait for NATS in goroutines of
+// wherever NATS answers. connect, verify, confirm and observe wait for NATS in goroutines of
 // their own; each sends one answer.
 type loop struct {
 	b        *Bridge
@@ -43,7 +44,7 @@ type loop struct {
 	keys     orderingKeys
 	sender   *sender
 	replay   *replay // the one that runs, or nil
-	watch    watch
+	monitor  integrity.Monitor
 	episode  *heldEpisode // nil while no subject has been held for long
 
 	phase       phase
@@ -54,11 +55,13 @@ type loop struct {
 
 	// ask bounds the goroutines that wait for NATS; questions is how many of those that
 	// ask through the session have not answered.
-	ask       context.Context
-	asking    sync.WaitGroup
-	questions int
-	sessions  chan Session
-	findings  chan finding
+	ask           context.Context
+	asking        sync.WaitGroup
+	questions     int
+	sessions      chan Session
+	findings      chan finding
+	confirmations chan confirmation
+	observations  chan observation
 
 	cursor  uint64 // the next sequence to read from the journal
 	crowded bool   // so many events wait that those behind them are not looked at
@@ -75,13 +78,14 @@ func newLoop(b *Bridge) *loop {
 			Window: b.o.MaxInFlight, WindowBytes: maxFlightBytes, MaxTasks: maxTasks, MaxKeys: maxKeys, RecordBytes: maxReadBytes,
 			MaxAttempts: b.o.MaxAttempts, Backoff: func() schedule.Backoff { return b.o.Backoff.newBackOff() },
 		}),
-		keys:        newOrderingKeys(),
-		sender:      newSender(b),
-		watch:       newWatch(),
-		begun:       true,
-		connectWait: b.o.Backoff.newBackOff(),
-		sessions:    make(chan Session),
-		findings:    make(chan finding, 1),
+		keys:          newOrderingKeys(),
+		sender:        newSender(b),
+		begun:         true,
+		connectWait:   b.o.Backoff.newBackOff(),
+		sessions:      make(chan Session),
+		findings:      make(chan finding, 1),
+		confirmations: make(chan confirmation, 1),
+		observations:  make(chan observation, 1),
 	}
 }
 
@@ -137,8 +141,10 @@ func (l *loop) handle() error {
 		l.verify(s)
 	case f := <-l.findings:
 		return l.verified(f)
-	case answer := <-l.watch.lookups:
-		return l.lookedUp(answer)
+	case c := <-l.confirmations:
+		return l.confirmed(c)
+	case o := <-l.observations:
+		return l.observed(o)
 	case <-l.sessionDone():
 		l.lose(connectionLost)
 	case first := <-l.sender.results:
@@ -149,6 +155,7 @@ func (l *loop) handle() error {
 	case <-l.timer.C:
 	case <-l.tick.C:
 		l.showHeld()
+		l.observe()
 	case <-l.b.journal.Failed():
 		return l.b.journal.Err()
 	case <-l.stop:
@@ -190,12 +197,6 @@ func (l *loop) verify(s Session) {
 	l.asking.Go(func() { l.findings <- l.b.verify(l.ask, s) })
 }
 
-func (l *loop) lookUp(streamSeq uint64) {
-	s := l.session
-	l.questions++
-	l.asking.Go(func() { l.watch.lookups <- l.b.lookUp(l.ask, s, streamSeq) })
-}
-
 // verified repairs what a new session has found, and begins to publish.
 func (l *loop) verified(f finding) error {
 	l.questions--
@@ -206,14 +207,14 @@ func (l *loop) verified(f finding) error {
 		l.lose(connectionLost)
 		return nil
 	}
-	if err := l.heal(f); err != nil {
+	if err := l.heal(f.verdict); err != nil {
 		return err
 	}
 	last, _, err := l.b.journal.LastPosition()
 	if err != nil {
 		return err
 	}
-	l.watch.begin(last.StreamSeq, f.blind)
+	l.monitor.Begin(max(last.StreamSeq, f.verdict.State.Last), f.unverifiable, time.Now())
 	l.schedule.Resume(time.Now()) // whatever was wrong may be well again
 	l.begun = true
 	l.connectWait.Reset()
@@ -250,19 +251,19 @@ func (l *loop) publish() error {
 	}
 	now := time.Now()
 	if l.schedule.Wants(now) {
-		if streamSeq := l.watch.before(now); streamSeq != 0 {
-			l.lookUp(streamSeq)
+		if check, ok := l.monitor.Before(now); ok {
+			l.confirm(check)
 		}
 	}
 	switch {
-	case !l.watch.pausing:
+	case !l.monitor.Pausing():
 		l.phase = publishing
-		l.sender.send(l.schedule.Start(now), l.session, l.watch.floor())
+		l.sender.send(l.schedule.Start(now), l.session, l.monitor.Baseline())
 	default:
 		l.phase = confirming
 	}
-	if streamSeq := l.watch.beside(now); streamSeq != 0 {
-		l.lookUp(streamSeq)
+	if check, ok := l.monitor.Beside(now); ok {
+		l.confirm(check)
 	}
 	return nil
 }

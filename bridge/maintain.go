@@ -23,9 +23,9 @@ type maintenance struct {
 	space                  *space
 	backlog                *backlog
 	retention, dedupWindow time.Duration
-	// noticeGone keeps the notice of what is lost for good, which has its time, too.
-	noticeGone func() error
-	log        *zap.Logger
+	// noticeLosses keeps the notices of what the stream has lost, which have their time, too.
+	noticeLosses func() error
+	log          *zap.Logger
 
 	dropping bool // the log knows that events are dropped before their time
 }
@@ -63,7 +63,7 @@ func (m *maintenance) enforceRetention(ctx context.Context) error {
 			if err := m.trim(); err != nil {
 				return err
 			}
-			if err := m.noticeGone(); err != nil {
+			if err := m.noticeLosses(); err != nil {
 				return err
 			}
 		}

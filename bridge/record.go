@@ -31,6 +31,9 @@ type Filter struct {
 	// Since and Until bound the time of acceptance, or, for dead letters, of
 	// death.
 	Since, Until time.Time
+	// Missing takes, of a replay, only the events that the stream lacks for no known
+	// reason.
+	Missing bool
 }
 
 // Record is an event as operators see it.

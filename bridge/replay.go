@@ -47,6 +47,10 @@ var ErrNotRunning = errors.New("bridge is not running")
 // CountReplay says how many published events fit f and still have their bodies.
 func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
 	f.State = journal.Published
+	isMissing, err := b.missingEvents(f)
+	if err != nil {
+		return 0, err
+	}
 	n := 0
 	for p, err := range b.journal.AllPublished(0) {
 		if err != nil {
@@ -55,7 +59,7 @@ func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
 		if ctx.Err() != nil {
 			return n, context.Cause(ctx)
 		}
-		if r, err := publishedRecord(p); err == nil && f.matches(&r) && p.StreamSeq != 0 {
+		if r, err := publishedRecord(p); err == nil && f.matches(&r) && p.StreamSeq != 0 && isMissing(p) {
 			has, err := b.journal.HasBody(p.Seq)
 			if err != nil {
 				return n, err
@@ -117,8 +121,10 @@ func (b *Bridge) CancelReplay() {
 // replay is the replay that runs. The loop owns it.
 type replay struct {
 	Replay
-	filter    Filter
-	fills     bool // a recreated stream
+	filter Filter
+	fills  bool // a recreated stream
+	// isMissing takes all events, or, with Filter.Missing, those that the stream lacks.
+	isMissing func(journal.PublishedItem) bool
 	cancelled bool
 	cursor    uint64
 	end       uint64 // records appended later are not part of it
@@ -173,9 +179,14 @@ func (c startReplay) obey(l *loop) error {
 		c.answer <- err
 		return l.b.journal.Err()
 	}
+	isMissing, err := l.b.missingEvents(c.filter)
+	if err != nil {
+		c.answer <- err
+		return l.b.journal.Err()
+	}
 	l.replay = &replay{
 		Replay: Replay{Number: c.number, Running: true, Started: time.Now().UTC(), Matched: c.matched},
-		filter: c.filter, fills: fills, end: l.b.journal.Next(), seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}),
+		filter: c.filter, fills: fills, isMissing: isMissing, end: l.b.journal.Next(), seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}),
 	}
 	l.b.o.Log.Info("replay begins", zap.Int("replay", c.number), zap.Int("events", c.matched))
 	l.showReplay()
@@ -234,7 +245,7 @@ func (l *loop) addReplayed(p journal.PublishedItem) error {
 	if err != nil {
 		return err
 	}
-	if p.StreamSeq == 0 || !r.filter.matches(&seen) {
+	if p.StreamSeq == 0 || !r.filter.matches(&seen) || !r.isMissing(p) {
 		return nil
 	}
 	number, err := r.numberFor(l.b.journal, seen.Source+":"+seen.ID)
@@ -291,7 +302,7 @@ func (l *loop) endReplay() error {
 	}
 	now := time.Now().UTC()
 	r.Running, r.Ended = false, &now
-	l.showReplay()
+	defer func() { l.b.replayed.Store(&r.Replay) }() // once everything is written that follows from it
 	l.replay = nil
 	log := l.b.o.Log.With(zap.Int("replay", r.Number), zap.Int("events", r.Matched), zap.Int("published", r.Published),
 		zap.Int("skipped", r.Skipped), zap.Duration("after", now.Sub(r.Started).Round(time.Millisecond)))
@@ -300,7 +311,16 @@ func (l *loop) endReplay() error {
 	} else {
 		log.Info("replay ended")
 	}
-	if !r.fills || r.Failed > 0 || r.cancelled {
+	if r.Failed > 0 || r.cancelled {
+		return nil
+	}
+	if r.filter.Missing {
+		if err := l.b.journal.NoteUndecided(""); err != nil {
+			return err
+		}
+		return l.b.noticeUndecided()
+	}
+	if !r.fills {
 		return nil
 	}
 	// Those that retention took whole while they waited for their turn are not even skipped.

@@ -52,7 +52,7 @@ func Verify(ctx context.Context, s Stream, l Ledger, o Options, c *Confirmed) (V
 		}
 		if !holds {
 			p.v.Kind = Recreated
-			p.v.LostByServer = p.state.Last == 0 && (p.seen.Host == "" || p.seen.Host != p.state.Host)
+			p.v.LostByServer = p.state.Last == 0 && p.seen.Host != "" && p.state.Host != "" && p.seen.Host != p.state.Host
 			err := p.unsent(p.state.First)
 			return p.v, err
 		}

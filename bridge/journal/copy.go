@@ -79,11 +79,11 @@ func (j *Journal) copyPosition(c *recordCopy) {
 // are of: the first of them was marked before. A record of a stream before has no position,
 // and needs none.
 func (j *Journal) markedInThisStream(at time.Time) bool {
-	first, ok, err := j.PositionFrom(0)
-	if err != nil || !ok {
+	first, err := j.PositionsFrom(0, 1)
+	if err != nil || len(first) == 0 {
 		return false
 	}
-	p, err := j.Published(first.Seq)
+	p, err := j.Published(first[0].Seq)
 	return err == nil && p.At.Before(at)
 }
 

@@ -14,18 +14,20 @@ import (
 type meta string
 
 const (
-	metaFormat        meta = "format"  // the version of the key space
-	metaNext          meta = "next"    // the next sequence, for when the records that tell it are gone
-	metaTrimmed       meta = "trimmed" // the highest sequence of which retention left nothing
-	metaReplays       meta = "replays" // how many deliberate replays there were
-	metaStream        meta = "stream"  // the identity of the stream that the stream sequences are of
-	metaRollback      meta = "lost"    // the lowest stream sequence that NoteRollback noted
-	metaUnfilled      meta = "missing" // two times: what NoteUnfilled noted
-	metaUnrecoverable meta = "gone"    // a number and a time: what NoteUnrecoverable noted
+	metaFormat        meta = "format"    // the version of the key space
+	metaNext          meta = "next"      // the next sequence, for when the records that tell it are gone
+	metaTrimmed       meta = "trimmed"   // the highest sequence of which retention left nothing
+	metaReplays       meta = "replays"   // how many deliberate replays there were
+	metaStream        meta = "stream"    // the identity of the stream that the stream sequences are of
+	metaRollback      meta = "lost"      // the lowest stream sequence that NoteRollback noted
+	metaUnfilled      meta = "missing"   // two times: what NoteUnfilled noted
+	metaUnrecoverable meta = "gone"      // a number and a time: what NoteUnrecoverable noted
+	metaObserved      meta = "observed"  // a text: what NoteObserved noted
+	metaUndecided     meta = "undecided" // a text: what NoteUndecided noted
 )
 
 // metaKept are the values that repair takes over as they are.
-var metaKept = [...]meta{metaStream, metaReplays, metaTrimmed, metaRollback, metaUnfilled, metaUnrecoverable}
+var metaKept = [...]meta{metaStream, metaReplays, metaTrimmed, metaRollback, metaUnfilled, metaUnrecoverable, metaObserved, metaUndecided}
 
 // formatVersion counts changes of the key space that an older program would
 // read wrongly. It stands under metaFormat.

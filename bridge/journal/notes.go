@@ -56,6 +56,29 @@ func (j *Journal) addRollback(b *pebble.Batch, streamSeq uint64) error {
 // RollbackNoted is the lowest stream sequence that NoteRollback noted; 0 for none.
 func (j *Journal) RollbackNoted() (uint64, error) { return metaRollback.number(j) }
 
+// NoteObserved notes how the stream was, in its owner's words. It does not wait for the
+// disk.
+func (j *Journal) NoteObserved(text string) error {
+	return j.change("note the stream's state", func(b *pebble.Batch) error { return metaObserved.setText(b, text) })
+}
+
+// Observed is what NoteObserved noted; empty when nothing was.
+func (j *Journal) Observed() (string, error) { return metaObserved.text(j) }
+
+// NoteUndecided notes, in its owner's words, which messages the stream lacks for no known
+// reason; an empty text clears the note. It returns once that is on disk.
+func (j *Journal) NoteUndecided(text string) error {
+	return j.changeSynced("note what the stream lacks", func(b *pebble.Batch) error {
+		if text == "" {
+			return metaUndecided.clear(b)
+		}
+		return metaUndecided.setText(b, text)
+	})
+}
+
+// Undecided is what NoteUndecided noted.
+func (j *Journal) Undecided() (string, error) { return metaUndecided.text(j) }
+
 // NoteUnfilled notes that the stream was recreated and lacks the events published between
 // the two times. It returns once that is on disk.
 func (j *Journal) NoteUnfilled(since, until time.Time) error {

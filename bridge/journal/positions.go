@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // StreamPosition is a published record by its sequence in the stream.
@@ -14,24 +16,37 @@ type StreamPosition struct {
 }
 
 // LastPosition is the published record with the highest stream sequence.
-func (j *Journal) LastPosition() (StreamPosition, bool, error) {
-	return j.position(func(it *iterator) bool { return it.Last() })
+func (j *Journal) LastPosition() (p StreamPosition, ok bool, err error) {
+	last, err := j.PositionsBelow(0, 1)
+	if err != nil || len(last) == 0 {
+		return p, false, err
+	}
+	return last[0], true, nil
 }
 
-// PositionFrom is the published record with the lowest stream sequence from streamSeq on.
-func (j *Journal) PositionFrom(streamSeq uint64) (StreamPosition, bool, error) {
-	return j.position(func(it *iterator) bool { return it.SeekGE(seqKey(prefixStream, streamSeq)) })
+// PositionsBelow are up to n published records with stream sequences below one, 0 for
+// any, highest first.
+func (j *Journal) PositionsBelow(streamSeq uint64, n int) ([]StreamPosition, error) {
+	end := []byte{prefixStream + 1}
+	if streamSeq != 0 {
+		end = seqKey(prefixStream, streamSeq)
+	}
+	return j.positions([]byte{prefixStream}, end, n, (*iterator).Last, (*iterator).Prev)
 }
 
-// NewestPositions are the n published records with the highest stream sequences, highest first.
-func (j *Journal) NewestPositions(n int) ([]StreamPosition, error) {
-	it, err := j.iter(prefixStream, 0)
+// PositionsFrom are up to n published records with stream sequences from one on, lowest first.
+func (j *Journal) PositionsFrom(streamSeq uint64, n int) ([]StreamPosition, error) {
+	return j.positions(seqKey(prefixStream, streamSeq), []byte{prefixStream + 1}, n, (*iterator).First, (*iterator).Next)
+}
+
+func (j *Journal) positions(from, end []byte, n int, begin, next func(*iterator) bool) ([]StreamPosition, error) {
+	it, err := j.newIter(&pebble.IterOptions{LowerBound: from, UpperBound: end})
 	if err != nil {
 		return nil, fmt.Errorf("read stream positions: %w", err)
 	}
 	defer it.Close()
 	var positions []StreamPosition
-	for ok := it.Last(); ok && len(positions) < n; ok = it.Prev() {
+	for ok := begin(it); ok && len(positions) < n; ok = next(it) {
 		p, err := positionAt(it)
 		if err != nil {
 			return nil, err
@@ -41,17 +56,12 @@ func (j *Journal) NewestPositions(n int) ([]StreamPosition, error) {
 	return positions, it.Error()
 }
 
-func (j *Journal) position(seek func(*iterator) bool) (StreamPosition, bool, error) {
-	it, err := j.iter(prefixStream, 0)
-	if err != nil {
-		return StreamPosition{}, false, fmt.Errorf("read stream positions: %w", err)
-	}
-	defer it.Close()
-	if !seek(it) {
-		return StreamPosition{}, false, it.Error()
-	}
-	p, err := positionAt(it)
-	return p, err == nil, err
+// DropPositions forgets the stream sequences from first to last: the stream is not
+// expected to have their messages.
+func (j *Journal) DropPositions(first, last uint64) error {
+	return j.change("drop stream positions", func(b *pebble.Batch) error {
+		return b.DeleteRange(seqKey(prefixStream, first), seqKey(prefixStream, last+1), nil)
+	})
 }
 
 func positionAt(it *iterator) (StreamPosition, error) {

@@ -147,6 +147,27 @@ func (j *Journal) Dead(seq uint64) (DeadItem, error) {
 	return v.dead(seq), err
 }
 
+// PendingByKey is the pending record with a key; ok is false when there is none.
+func (j *Journal) PendingByKey(key string) (item Item, ok bool, err error) {
+	b, err := j.get(seenKey(key))
+	if errors.Is(err, ErrNotFound) {
+		return item, false, nil
+	}
+	if err != nil {
+		return item, false, fmt.Errorf("look up key %q: %w", key, err)
+	}
+	v, err := parseValue(b)
+	if err != nil {
+		return item, false, fmt.Errorf("look up key %q: %w", key, err)
+	}
+	seq := v.seq
+	v, err = j.state(prefixPending, seq)
+	if errors.Is(err, ErrNotFound) {
+		return item, false, nil
+	}
+	return v.item(seq), err == nil, err
+}
+
 // StateOf says in what state a record is: Pending, Published, also when it was discarded,
 // or Dead; ErrNotFound when its time is over.
 func (j *Journal) StateOf(seq uint64) (State, error) {

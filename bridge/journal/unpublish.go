@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -9,39 +10,45 @@ import (
 // unpublishChunk bounds the batch of one step of Unpublish.
 const unpublishChunk = 1000
 
-// Unpublish moves the published records with stream sequences from streamSeq on back to
-// pending, and drops their positions and the note of NoteRollback. It calls each for every one
-// of them; gone counts those whose bodies were dropped: their keys are free again,
-// and Unrecoverable counts them. It returns once all is on disk. A crash in between leaves
-// some pending and the others as they were: the next verification of the stream finds those again.
+// Unpublish is UnpublishRange from a stream sequence to the end, and clears the note of
+// NoteRollback.
 func (j *Journal) Unpublish(streamSeq uint64, each func(Item)) (gone int, err error) {
+	if gone, err = j.UnpublishRange(streamSeq, math.MaxUint64, each); err != nil {
+		return gone, err
+	}
+	return gone, j.changeSynced("clear the rollback", metaRollback.clear)
+}
+
+// UnpublishRange moves the published records with stream sequences from first to last back to
+// pending, and drops their positions. It calls each for every one of them; gone counts
+// those whose bodies were dropped: their keys are free again, and Unrecoverable counts
+// them. It returns once all is on disk. A crash in between leaves some pending and the
+// others as they were: the next verification of the stream finds those again.
+func (j *Journal) UnpublishRange(first, last uint64, each func(Item)) (gone int, err error) {
 	for {
-		n, without, err := j.unpublishSome(streamSeq, each)
+		n, without, err := j.unpublishSome(first, last, each)
 		if err != nil {
 			return gone, err
 		}
 		gone += without
 		if n == 0 {
-			break
+			return gone, j.Sync()
 		}
 	}
-	return gone, j.changeSynced("clear the rollback", metaRollback.clear)
 }
 
 // unpublishSome is one step of Unpublish; it returns how many positions it went through.
-func (j *Journal) unpublishSome(streamSeq uint64, each func(Item)) (n, gone int, err error) {
+func (j *Journal) unpublishSome(first, last uint64, each func(Item)) (n, gone int, err error) {
 	j.moving.Lock()
 	defer j.moving.Unlock()
 	j.noting.Lock()
 	defer j.noting.Unlock()
-	var chunk []StreamPosition
-	for p, err := range j.positionsFrom(streamSeq) {
-		if err != nil {
-			return 0, 0, err
-		}
-		if chunk = append(chunk, p); len(chunk) == unpublishChunk {
-			break
-		}
+	chunk, err := j.PositionsFrom(first, unpublishChunk)
+	if err != nil {
+		return 0, 0, err
+	}
+	for len(chunk) > 0 && chunk[len(chunk)-1].StreamSeq > last {
+		chunk = chunk[:len(chunk)-1]
 	}
 	if len(chunk) == 0 {
 		return 0, 0, nil
