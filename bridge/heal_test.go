@@ -51,6 +51,11 @@ func (r *rig) observed() {
 	r.t.Helper()
 	js, hangUp := r.js()
 	defer hangUp()
+	r.observedOf(js)
+}
+
+func (r *rig) observedOf(js jetstream.JetStream) {
+	r.t.Helper()
 	stream, err := js.Stream(r.t.Context(), "PERSAT")
 	if err != nil {
 		r.t.Fatal(err)

@@ -262,7 +262,12 @@ func changeOf(c echo.Context, others ...string) (bridge.Filter, error) {
 	if err != nil {
 		return f, err
 	}
-	if !all && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
+	if slices.Contains(others, "missing") {
+		if f.Missing, err = flagOf(q, "missing"); err != nil {
+			return f, err
+		}
+	}
+	if !all && !f.Missing && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
 		return f, errNoFilter
 	}
 	return f, nil
@@ -303,7 +308,7 @@ func (s *Server) replayNow(c echo.Context) error {
 }
 
 func (s *Server) startReplay(c echo.Context) error {
-	f, err := changeOf(c, "dry_run")
+	f, err := changeOf(c, "dry_run", "missing")
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type Query struct {
 	Reason       string
 	Since, Until string
 	All, DryRun  bool
+	// Missing takes, of a replay, what the stream lacks for no known reason.
+	Missing bool
 	// Limit bounds a list, which begins behind the record After.
 	Limit int
 	After uint64
@@ -47,7 +49,7 @@ func (q Query) values() url.Values {
 			v.Set(name, value)
 		}
 	}
-	for name, set := range map[string]bool{"all": q.All, "dry_run": q.DryRun} {
+	for name, set := range map[string]bool{"all": q.All, "dry_run": q.DryRun, "missing": q.Missing} {
 		if set {
 			v.Set(name, "true")
 		}
@@ -63,7 +65,7 @@ func (q Query) values() url.Values {
 
 // Empty says that the query picks everything.
 func (q Query) Empty() bool {
-	return len(q.IDs)+len(q.Records) == 0 && q.Source == "" && q.Type == "" && q.Reason == "" && q.Since == "" && q.Until == ""
+	return len(q.IDs)+len(q.Records) == 0 && q.Source == "" && q.Type == "" && q.Reason == "" && q.Since == "" && q.Until == "" && !q.Missing
 }
 
 // Status asks for the state of the bridge.

@@ -82,6 +82,7 @@ func (p *pass) front() error {
 	case p.unbroken():
 		p.v.Deleted = append(p.v.Deleted, gone)
 	case !known,
+		limits.MaxPerSubject > 0,
 		limits.MaxAge > 0 && p.o.Now.Sub(r.Marked) >= limits.MaxAge-restartTime/10,
 		limits.MaxMessages > 0 && p.state.Messages >= limits.MaxMessages,
 		limits.MaxBytes > 0 && limits.Bytes >= limits.MaxBytes-limits.MaxBytes/4:
@@ -138,7 +139,11 @@ func (p *pass) decide(hole Range, places []Place) error {
 			return nil
 		}
 	}
-	if p.atEnd(hole) || p.survivors.ruleOutDeletion(hole, records) {
+	atEnd, err := p.atEnd(hole)
+	if err != nil {
+		return err
+	}
+	if atEnd || p.survivors.ruleOutDeletion(hole, records) {
 		p.v.Holes = append(p.v.Holes, hole)
 	} else {
 		p.v.Undecided = append(p.v.Undecided, hole)
@@ -146,9 +151,14 @@ func (p *pass) decide(hole Range, places []Place) error {
 	return nil
 }
 
-// atEnd says whether a hole reaches the end of what was observed a moment before.
-func (p *pass) atEnd(hole Range) bool {
-	return p.seen.Identity != "" && p.o.Now.Sub(p.seen.At).Abs() <= restartTime && hole.Last >= min(p.seen.Last, p.end())
+// atEnd says whether a hole reaches the end of what was acknowledged, and the stream was
+// observed a moment before.
+func (p *pass) atEnd(hole Range) (bool, error) {
+	if p.seen.Identity == "" || p.o.Now.Sub(p.seen.At).Abs() > restartTime || hole.Last < min(p.seen.Last, p.end()) {
+		return false, nil
+	}
+	_, behind, err := p.presentFrom(hole.Last+1, p.end()+1)
+	return !behind, err
 }
 
 func (p *pass) records(places []Place) ([]Record, error) {

@@ -27,12 +27,13 @@ func (p *program) replayCommand() *cobra.Command {
 	f.StringVar(&o.query.Until, "until", "", "only before then, written like --since")
 	f.StringSliceVar(&o.query.IDs, "id", nil, "only these record numbers or delivery ids")
 	f.BoolVar(&o.query.All, "all", false, "all that is retained")
+	f.BoolVar(&o.query.Missing, "missing", false, "what the stream lacks and nothing says why (a notice tells)")
 	f.BoolVar(&o.query.DryRun, "dry-run", false, "only count")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	c.AddCommand(p.replayCancelCommand())
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if o.query.Empty() && !o.query.All {
-			return usageError{errors.New("say which events: --since, --until, --type, --source, --id, or --all")}
+			return usageError{errors.New("say which events: --since, --until, --type, --source, --id, --missing, or --all")}
 		}
 		if err := o.times(); err != nil {
 			return err
