@@ -30,3 +30,27 @@ func TestKindsDoNotWaitForEachOther(t *testing.T) {
 		stop()
 	})
 }
+
+// An event under a word that nobody knows is of the kind that its payload shows, and
+// waits for the others of its entity.
+func TestKindOfThePayloadOrders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &silent{memory: &memory{created: "1"}}
+		b, stop := runInBubble(t, vfs.NewMem(), p)
+		for _, event := range []struct{ id, eventType, kind string }{
+			{"a", "slow", "workorder"}, {"b", "workorder.created", ""}, {"c", "ot.changed", "workorder"}, {"d", "ot.changed", ""},
+		} {
+			d := delivery(event.id, "48")
+			d.Type, d.Kind = event.eventType, event.kind
+			if _, err := b.Accept(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if got := p.stored(); len(got) != 1 || got[0] != "persat:d" {
+			t.Errorf("the stream has %v, want the event of kind ot alone: the others wait for the first of work order 48", got)
+		}
+		p.answer()
+		stop()
+	})
+}

@@ -256,7 +256,10 @@ func (l *loop) addReplayed(p journal.PublishedItem) error {
 	// entity the newest has to come last again.
 	r.taken++
 	r.Matched = max(r.Matched, r.taken)
-	e := &Event{Source: seen.Source, Type: seen.Type, Entities: seen.Entities}
+	e, err := parseHeader(p.Header)
+	if err != nil {
+		return err
+	}
 	l.schedule.Add(l.replayTask(p.Seq, number, seen.Size, e))
 	return nil
 }
