@@ -55,6 +55,9 @@ func (g *ledger) check() error {
 		known[id] = true
 		if p := g.byID[id]; p != nil && (r.State == journal.Dead || r.State == journal.Discarded) {
 			p.dead = true
+			if r.State == journal.Dead && bytes.HasPrefix(p.delivery.Body, []byte("plain")) && p.delivery.Unusable == "" && !strings.Contains(r.Reason, "was used before") {
+				err = errors.Join(err, fmt.Errorf("%s is a dead letter, and nothing is wrong with it: %s", id, r.Reason))
+			}
 		}
 		if r.State == journal.Published && len(n.copies(id)) == 0 {
 			err = errors.Join(err, fmt.Errorf("record %d (%s) is published, but no stream ever stored it", r.Record, id))
