@@ -15,6 +15,8 @@ type sender struct {
 	lists   chan []attempt
 	free    chan []attempt // lists to be filled again
 	results chan result
+	// gathered is the loop's.
+	gathered []result
 }
 
 // attempt is a task to be sent.
@@ -73,15 +75,16 @@ func (s *sender) run() {
 	}
 }
 
-// gather returns first and all results that wait behind it.
+// gather returns first and all results that wait behind it, until the next call.
 func (s *sender) gather(first result) []result {
-	results := []result{first}
+	clear(s.gathered)
+	s.gathered = append(s.gathered[:0], first)
 	for {
 		select {
 		case res := <-s.results:
-			results = append(results, res)
+			s.gathered = append(s.gathered, res)
 		default:
-			return results
+			return s.gathered
 		}
 	}
 }
