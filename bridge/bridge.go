@@ -99,7 +99,7 @@ type Bridge struct {
 	backlog *backlog
 	space   *space
 	waiters *waiters
-	link    linkState
+	link    *link
 
 	wake      chan struct{} // one token: there may be something new
 	commands  chan command
@@ -131,6 +131,7 @@ func New(o Options) (*Bridge, error) {
 		commands: make(chan command),
 		ended:    make(chan struct{}),
 	}
+	b.link = newLink(&b.o, b.backlog.total)
 	b.view.Store(&view{held: []HeldSubject{}})
 	if err := b.count(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)

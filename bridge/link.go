@@ -11,113 +11,47 @@ import (
 	"go.uber.org/zap"
 )
 
-// linkState is what is known of the way to NATS, for status and metrics.
-type linkState struct {
-	mu       sync.Mutex
-	up       bool
-	since    time.Time // of up, or of the outage
-	attempts int       // to connect, in this outage
-	reason   string
-	told     map[string]bool // kinds of failure that the log has shown, in this outage
+// link makes the sessions with NATS, and knows what can be told of the way there.
+type link struct {
+	publisher Publisher
+	log       *zap.Logger
+	pending   func() int
+	// meanwhile says what becomes of events while NATS is away.
+	meanwhile string
+
+	mu     sync.Mutex
+	now    Link
+	logged map[string]bool // kinds of failure that the log has shown, in this outage
 }
 
 // Link is the state of the connection to NATS.
 type Link struct {
-	Up       bool      `json:"up"`
-	Since    time.Time `json:"since"`
-	Attempts int       `json:"attempts,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
+	Up bool `json:"up"`
+	// Since is when it came up, or when the outage began.
+	Since time.Time `json:"since"`
+	// Attempts counts the connects in this outage, and Reason says why the last failed.
+	Attempts int    `json:"attempts,omitempty"`
+	Reason   string `json:"reason,omitempty"`
 }
 
-func (l *linkState) get() Link {
+func newLink(o *Options, pending func() int) *link {
+	l := &link{publisher: o.Publisher, log: o.Log, pending: pending, meanwhile: "events are taken and wait on disk"}
+	if o.WaitForStream {
+		l.meanwhile = "events wait on disk, and senders get 503 (accept.wait_for is stream)"
+	}
+	return l
+}
+
+func (l *link) state() Link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Link{Up: l.up, Since: l.since, Attempts: l.attempts, Reason: l.reason}
-}
-
-// linkFailed notes a failed connect. It logs each kind of failure once in an outage.
-func (b *Bridge) linkFailed(err error) {
-	l := &b.link
-	l.mu.Lock()
-	kind := failureKind(err)
-	told := l.told[kind]
-	if l.told == nil {
-		l.told = make(map[string]bool)
-	}
-	l.told[kind] = true
-	l.attempts++
-	l.reason = err.Error()
-	if l.since.IsZero() {
-		l.since = time.Now()
-	}
-	l.mu.Unlock()
-	if !told {
-		b.o.Log.Warn("no connection to NATS; "+b.meanwhile(), zap.Error(err))
-	}
-}
-
-// failureKind is what two failures have in common that differ only in the server
-// that was tried or in the local port: of these there is a new one each time.
-func failureKind(err error) string {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		if op.Timeout() {
-			return "timeout"
-		}
-		return op.Err.Error()
-	}
-	return err.Error()
-}
-
-// meanwhile says what becomes of events while NATS is away.
-func (b *Bridge) meanwhile() string {
-	if b.o.WaitForStream {
-		return "events wait on disk, and senders hear 503 (accept.wait_for is stream)"
-	}
-	return "events are taken and wait on disk"
-}
-
-// linkWaits notes why a connection that there is cannot be used yet.
-func (b *Bridge) linkWaits(err error) {
-	l := &b.link
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reason = err.Error()
-	if l.since.IsZero() {
-		l.since = time.Now()
-	}
-}
-
-func (b *Bridge) linkLost(reason string) {
-	l := &b.link
-	l.mu.Lock()
-	before := l.up
-	if before {
-		l.up, l.since, l.attempts, l.told = false, time.Now(), 0, nil
-	}
-	l.reason = reason
-	l.mu.Unlock()
-	if before {
-		b.o.Log.Warn(reason + "; " + b.meanwhile())
-	}
-}
-
-func (b *Bridge) linkUp() {
-	l := &b.link
-	l.mu.Lock()
-	outage, attempts := l.since, l.attempts
-	l.up, l.since, l.attempts, l.reason, l.told = true, time.Now(), 0, "", nil
-	l.mu.Unlock()
-	fields := []zap.Field{zap.Int("pending", b.backlog.total())}
-	if !outage.IsZero() {
-		fields = append(fields, zap.Duration("away", time.Since(outage).Round(time.Millisecond)), zap.Int("attempts", attempts+1))
-	}
-	b.o.Log.Info("connected to NATS", fields...)
+	return l.now
 }
 
 // connect tries until there is a session or ctx ends, and hands it to sessions. When the
 // session before never began, it waits first: else sessions that end at once would be a
 // storm.
-func (b *Bridge) connect(ctx context.Context, wait backoff.BackOff, atOnce bool, sessions chan<- Session) {
+func (l *link) connect(ctx context.Context, wait backoff.BackOff, atOnce bool, sessions chan<- Session) {
 	for ; ; atOnce = false {
 		if !atOnce {
 			select {
@@ -126,7 +60,7 @@ func (b *Bridge) connect(ctx context.Context, wait backoff.BackOff, atOnce bool,
 				return
 			}
 		}
-		s, err := b.o.Publisher.Connect(ctx)
+		s, err := l.publisher.Connect(ctx)
 		if err == nil {
 			select {
 			case sessions <- s:
@@ -138,6 +72,77 @@ func (b *Bridge) connect(ctx context.Context, wait backoff.BackOff, atOnce bool,
 		if ctx.Err() != nil {
 			return
 		}
-		b.linkFailed(err)
+		l.failed(err)
 	}
+}
+
+// failed notes a failed connect. It logs each kind of failure once in an outage.
+func (l *link) failed(err error) {
+	l.mu.Lock()
+	kind := failureKind(err)
+	logged := l.logged[kind]
+	if l.logged == nil {
+		l.logged = make(map[string]bool)
+	}
+	l.logged[kind] = true
+	l.now.Attempts++
+	l.down(err.Error())
+	l.mu.Unlock()
+	if !logged {
+		l.log.Warn("no connection to NATS; "+l.meanwhile, zap.Error(err))
+	}
+}
+
+// down notes a reason. l.mu is held.
+func (l *link) down(reason string) {
+	l.now.Reason = reason
+	if l.now.Since.IsZero() {
+		l.now.Since = time.Now()
+	}
+}
+
+// failureKind is the same for two failures that differ only in the server that was tried
+// or in the local port: of these there is a new one each time.
+func failureKind(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if op.Timeout() {
+			return "timeout"
+		}
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
+// waits notes why a session cannot be used yet.
+func (l *link) waits(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down(err.Error())
+}
+
+// lost notes the end of a session.
+func (l *link) lost(reason string) {
+	l.mu.Lock()
+	wasUp := l.now.Up
+	if wasUp {
+		l.now, l.logged = Link{Since: time.Now()}, nil
+	}
+	l.now.Reason = reason
+	l.mu.Unlock()
+	if wasUp {
+		l.log.Warn(reason + "; " + l.meanwhile)
+	}
+}
+
+// up notes that events are published through a session.
+func (l *link) up() {
+	l.mu.Lock()
+	outage := l.now
+	l.now, l.logged = Link{Up: true, Since: time.Now()}, nil
+	l.mu.Unlock()
+	fields := []zap.Field{zap.Int("pending", l.pending())}
+	if !outage.Since.IsZero() {
+		fields = append(fields, zap.Duration("away", time.Since(outage.Since).Round(time.Millisecond)), zap.Int("attempts", outage.Attempts+1))
+	}
+	l.log.Info("connected to NATS", fields...)
 }

@@ -187,7 +187,7 @@ func (l *loop) enter(p phase) {
 
 func (l *loop) connect() {
 	l.enter(connecting)
-	l.asking.Go(func() { l.b.connect(l.ask, l.connectWait, l.begun, l.sessions) })
+	l.asking.Go(func() { l.b.link.connect(l.ask, l.connectWait, l.begun, l.sessions) })
 }
 
 func (l *loop) verify(s Session) {
@@ -218,7 +218,7 @@ func (l *loop) verified(f finding) error {
 	l.schedule.Resume(time.Now()) // whatever was wrong may be well again
 	l.begun = true
 	l.connectWait.Reset()
-	l.b.linkUp()
+	l.b.link.up()
 	l.enter(publishing)
 	return nil
 }
@@ -235,7 +235,7 @@ func (l *loop) sessionDone() <-chan struct{} {
 func (l *loop) lose(reason string) {
 	if l.phase != ending {
 		l.enter(ending)
-		l.b.linkLost(reason)
+		l.b.link.lost(reason)
 	}
 }
 

@@ -145,7 +145,7 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 	gauge(descBytes, float64(b.space.bytes()))
 	gauge(descLimit, float64(b.o.MaxBytes))
 	gauge(descReady, oneIf(b.Ready() == nil))
-	gauge(descConnected, oneIf(b.link.get().Up))
+	gauge(descConnected, oneIf(b.link.state().Up))
 }
 
 func oneIf(yes bool) float64 {

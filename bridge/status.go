@@ -59,7 +59,7 @@ type HeldSubject struct {
 func (b *Bridge) Status(context.Context) Status {
 	s := Status{
 		Time:         time.Now().UTC(),
-		NATS:         b.link.get(),
+		NATS:         b.link.state(),
 		Pending:      b.backlog.total(),
 		Accepted:     b.journal.Next() - 1,
 		Held:         b.view.Load().held,

@@ -51,10 +51,10 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 			b.o.Log.Error("the journal's stream sequences cannot be read: should NATS lose acknowledged events, nobody would notice; 'persat-bridge journal repair' saves the rest", zap.Error(err))
 			return b.unverifiable()
 		}
-		b.linkWaits(err)
+		b.link.waits(err)
 		if !logged && time.Since(begin) > showHeldAfter {
 			logged = true
-			b.o.Log.Warn("waiting for the stream to answer; "+b.meanwhile(), zap.Error(err))
+			b.o.Log.Warn("waiting for the stream to answer; "+b.link.meanwhile, zap.Error(err))
 		}
 		select {
 		case <-time.After(min(wait.NextBackOff(), 5*time.Second)):
