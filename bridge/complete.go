@@ -24,14 +24,15 @@ type burial struct {
 
 // complete works off the results of attempts, in the steps that keep the promise:
 //
-//	examine  an acknowledgement that proves a loss is taken for a failure
-//	mark     the journal notes what JetStream has, before any event is sent that waited for it
+//	examine  an acknowledgement that proves a rollback is taken for a failure
+//	mark     the events that JetStream has, in one batch of the journal; it refuses a mark
+//	         whose stream sequence is another event's, which proves a rollback, too
 //	decide   what each result means: pure, over the scheduler
-//	write    the rest into the journal
-//	tell     metrics, waiting requests, the log, the replay
+//	write    the deaths, before any event is sent that waited for one of these
+//	report   to metrics, waiting requests, the log and the replay
 //
-// A crash before write sends all of them again under their ids; one after it has told
-// nobody, and nobody needs it.
+// A crash before mark sends all of them again under their ids; one before write has the
+// rejected ones rejected again; one before report leaves nothing undone.
 func (l *loop) complete(results []result) error {
 	now := time.Now()
 	marks, err := l.examine(results, now)
@@ -45,65 +46,68 @@ func (l *loop) complete(results []result) error {
 	if err := l.write(d); err != nil {
 		return err
 	}
-	return l.tell(results, d, now)
+	return l.report(results, d, now)
 }
 
-// examine returns the marks for what JetStream has. An acknowledgement that shows that
-// the stream has gone back is made a failure: its event is sent again, as a repeat,
-// once it is known what the stream has lost.
+// examine returns the marks for the events that JetStream has. An acknowledgement that
+// proves a rollback is made a failure: its event is sent again, as a repeat, once it is
+// known what the stream has lost.
 func (l *loop) examine(results []result, now time.Time) ([]journal.Mark, error) {
 	marks := make([]journal.Mark, 0, len(results))
-	var before map[uint64]*Event
 	for i := range results {
 		res := &results[i]
 		if res.failure != nil {
 			continue
 		}
-		place := res.receipt.Sequence
-		if !l.monitor.Unverifiable() {
-			back := !res.receipt.Duplicate && place <= res.floor
-			// In order, as they nearly always come, places only rise.
-			if !back && (res.receipt.Duplicate || place <= l.monitor.Baseline()) {
-				if before == nil {
-					before = make(map[uint64]*Event, len(results))
-					for _, other := range results[:i] {
-						if other.failure == nil {
-							before[other.receipt.Sequence] = other.event
-						}
-					}
-				}
-				var err error
-				if back, err = l.b.isTaken(*res, before); err != nil {
-					return nil, err
-				}
-			}
-			if back {
-				res.failure = &Failure{Class: LinkDown, Reason: "the stream has gone back"}
-				if err := l.rolledBack(place); err != nil {
-					return nil, err
-				}
-				continue
-			}
-			if before != nil {
-				before[place] = res.event
-			}
+		streamSeq := res.receipt.Sequence
+		rolledBack, err := l.provesRollback(res, results[:i])
+		if err != nil {
+			return nil, err
 		}
-		l.monitor.Heard(place, res.receipt.Duplicate, now)
-		mark := journal.Mark{Item: res.item, StreamSeq: place, At: now}
-		if res.t.Replay > 0 {
-			switch placed, err := l.b.journal.HasPosition(res.t.Seq); {
-			case err != nil:
+		if rolledBack {
+			res.failure = &Failure{Class: LinkDown, Reason: "the stream was rolled back"}
+			if err := l.rolledBack(streamSeq); err != nil {
 				return nil, err
-			case placed: // the stream has it where it was
+			}
+			continue
+		}
+		l.monitor.Heard(streamSeq, res.receipt.Duplicate, now)
+		mark := journal.Mark{Item: res.item, StreamSeq: streamSeq, At: now}
+		if res.t.Replay > 0 {
+			positioned, err := l.b.journal.HasPosition(res.t.Seq)
+			if err != nil {
+				return nil, err
+			}
+			if positioned { // the stream has the event's first message
 				continue
 			}
-			// It was published to a stream that is no more: this is its place from now on, under
-			// this id, and it is healed like any other.
+			// That was in a stream that is no more: this message takes its place, under its
+			// own id, and is healed like any other.
 			mark.Header = appendHeader(nil, res.event)
 		}
 		marks = append(marks, mark)
 	}
 	return marks, nil
+}
+
+// provesRollback says whether an acknowledgement has a stream sequence that JetStream
+// gave before. earlier are the results before it.
+func (l *loop) provesRollback(res *result, earlier []result) (bool, error) {
+	r := res.receipt
+	switch {
+	case l.monitor.Unverifiable():
+		return false, nil
+	case !r.Duplicate && r.Sequence <= res.floor:
+		return true, nil
+	case !r.Duplicate && r.Sequence > l.monitor.Baseline(): // in order, as nearly always
+		return false, nil
+	}
+	for i := range earlier {
+		if other := &earlier[i]; other.failure == nil && other.receipt.Sequence == r.Sequence {
+			return other.event.MessageID() != res.event.MessageID(), nil
+		}
+	}
+	return l.b.isTaken(res)
 }
 
 // mark writes the marks. An acknowledgement whose stream sequence is another event's is
@@ -197,13 +201,13 @@ func (l *loop) write(d decision) error {
 	return l.b.journal.Sync()
 }
 
-// tell says what has become of the events, now that it is written.
-func (l *loop) tell(results []result, d decision, now time.Time) error {
+// report says what has become of the events, now that it is written.
+func (l *loop) report(results []result, d decision, now time.Time) error {
 	for i := range results {
 		res := &results[i]
 		l.b.countAttempt(res)
 		if res.failure == nil {
-			l.b.tellPublished(res, now)
+			l.b.reportPublished(res, now)
 		}
 		if res.t.Replay > 0 && !res.again {
 			l.replay.count(res)
@@ -233,7 +237,7 @@ func (b *Bridge) countAttempt(res *result) {
 	b.metrics.of(b, res.event.Source).attempts[label].Inc()
 }
 
-func (b *Bridge) tellPublished(res *result, now time.Time) {
+func (b *Bridge) reportPublished(res *result, now time.Time) {
 	e := res.event
 	ofType(b.metrics.of(b, e.Source).published, e.Type).Inc()
 	if res.t.Replay > 0 {

@@ -94,12 +94,9 @@ func (l *loop) rolledBack(streamSeq uint64) error {
 	return l.b.journal.NoteRollback(streamSeq)
 }
 
-// isTaken says whether the sequence of a receipt is another event's, as far as is known:
-// then the stream was rolled back. before are the events of this batch by sequence.
-func (b *Bridge) isTaken(res result, before map[uint64]*Event) (bool, error) {
-	if other := before[res.receipt.Sequence]; other != nil {
-		return other.MessageID() != res.event.MessageID(), nil
-	}
+// isTaken says whether the journal has another event at the sequence of a receipt: then
+// the stream was rolled back.
+func (b *Bridge) isTaken(res *result) (bool, error) {
 	positions, err := b.journal.PositionsFrom(res.receipt.Sequence, 1)
 	if err != nil || len(positions) == 0 || positions[0].StreamSeq != res.receipt.Sequence || positions[0].Seq == res.item.Seq {
 		return false, err

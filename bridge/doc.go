@@ -48,8 +48,10 @@
 //
 //	loop.go      the session's phase, the scheduler, the replay, the cursor: one goroutine
 //	sender.go    begins attempts, in a goroutine of its own
-//	complete.go  examine, decide, write, tell: from an acknowledgement to the mark on disk
-//	link.go      connects; verify and lookUp ask the stream. Each sends the loop one answer
+//	complete.go  from an acknowledgement to the mark on disk, step by step
+//	link.go      connects; verify.go and confirm.go ask the stream (package integrity). Each
+//	             sends the loop one answer
+//	loss.go      repairs what a verdict of integrity says, in the loop
 //	status.go    the view that the loop publishes, for everybody else
 //
 // The loop waits for the disk and never for NATS, and nobody waits for the loop but who
@@ -63,8 +65,9 @@
 // JetStream acknowledges before it syncs unless it is told otherwise, so a host that
 // lost power may have forgotten events. Every session begins by comparing the newest
 // acknowledged stream sequences with what the stream has, and sends again what is missing
-// before anything new (heal.go). A server behind another one can forget without a session
-// ending: watch.go looks for that.
+// before anything new. A server behind another one can forget without a session ending:
+// while events are published the stream is asked again and again (confirm.go). Package
+// integrity decides what was lost, and nothing else.
 //
 // # Failure
 //

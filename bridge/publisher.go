@@ -20,7 +20,7 @@ type Publisher interface {
 // Session is one connection to NATS, from its opening to its end. All its methods are
 // safe for concurrent use, also with Close. It never
 // reconnects: what is sent after a loss goes through a new session, so that
-// whatever has to be looked at first (see heal.go) has been looked at.
+// the stream is verified first (see verify.go).
 type Session interface {
 	// Publish begins one attempt to store e and returns without waiting for it.
 	// done is called once, when JetStream has acknowledged e or the attempt has
