@@ -3,23 +3,11 @@ package bridge_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 )
-
-// holdsOnce fails the test unless the stream has each of these events, once.
-func (m *memory) holdsOnce(t *testing.T, want ...string) {
-	t.Helper()
-	got := m.stored()
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("the stream has %v, want %v", got, want)
-	}
-}
 
 func numberedIDs(letter string, n int) (ids []string) {
 	for i := range n {

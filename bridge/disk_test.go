@@ -112,7 +112,8 @@ type fakeDisk struct{ free, total int64 }
 
 func (d *fakeDisk) DiskBytes() uint64           { return 0 }
 func (d *fakeDisk) Disk() (int64, int64, error) { return d.free, d.total, nil }
-func (d *fakeDisk) Dir() string                 { return "journal" }
+
+func (d *fakeDisk) Dir() string { return "journal" }
 
 // Events were refused with 40 GB free: 5 % of a disk, whatever its size.
 func TestReserve(t *testing.T) {

@@ -3,7 +3,6 @@ package bridge_test
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,14 +11,6 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/integrity"
 )
-
-// acceptMany accepts n events of twenty entities.
-func (r *rig) acceptMany(from, n int) {
-	r.t.Helper()
-	for i := from; i < from+n; i++ {
-		r.accept(delivery(fmt.Sprintf("msg_%d", i), fmt.Sprint(i%20)), bridge.Accepted)
-	}
-}
 
 // complete checks that events 0 to n-1 are in the stream once and in order.
 func (r *rig) complete(n int) {
@@ -230,62 +221,5 @@ func TestConsumedFromWorkQueueIsNotHealed(t *testing.T) {
 	r.drained()
 	if got := healed(t, registry); got != 0 {
 		t.Errorf("%v events healed, want none", got)
-	}
-}
-
-// TestStreamMadeAnew: what to do is said, and replay does it.
-func TestStreamMadeAnew(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	r := newRig(t)
-	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
-	r.acceptMany(0, 200)
-	r.drained()
-	r.deleteStream()
-	r.accept(delivery("after", "x"), bridge.Accepted)
-	r.drained()
-	var notice string
-	eventually(t, "a notice", func() bool {
-		if notices := r.bridge.Status(t.Context()).Notices; len(notices) == 1 {
-			notice = notices[0]
-		}
-		return notice != ""
-	})
-	if !strings.Contains(notice, "persat-bridge replay --since 20") {
-		t.Errorf("notice %q does not have the command", notice)
-	}
-	if got := len(r.messages()); got != 1 || healed(t, registry) != 0 {
-		t.Errorf("got %d messages, %v healed; want 1 and none: it may have been meant", got, healed(t, registry))
-	}
-	if n, err := r.bridge.CountReplay(t.Context(), bridge.Filter{}); err != nil || n != 201 {
-		t.Errorf("count: got %d, %v; want 201", n, err)
-	}
-	replay, err := r.bridge.StartReplay(t.Context(), bridge.Filter{})
-	if err != nil || replay.Matched != 201 || replay.Number != 1 {
-		t.Fatalf("got %+v, %v", replay, err)
-	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
-	if now := r.bridge.ReplayNow(); now.Published != 201 || now.Failed+now.Skipped != 0 {
-		t.Errorf("got %+v, want 201 published", now)
-	}
-	last := make(map[string]int)
-	messages := r.messages()
-	for _, m := range messages[1:] {
-		id, entity := m.Header["Nats-Msg-Id"][0], m.Header["ce-subject"][0]
-		if m.Header["Persat-Replay"][0] != "1" || !strings.HasSuffix(id, ":r1") {
-			t.Errorf("got %q %q, want replay 1", id, m.Header["Persat-Replay"])
-		}
-		var i int
-		if _, err := fmt.Sscanf(id, "persat:msg_%d:r1", &i); err == nil {
-			if before, ok := last[entity]; ok && before > i {
-				t.Errorf("entity %s: event %d is after %d", entity, i, before)
-			}
-			last[entity] = i
-		}
-	}
-	if len(messages) != 202 {
-		t.Errorf("got %d messages, want 202", len(messages))
-	}
-	if notices := r.bridge.Status(t.Context()).Notices; len(notices) != 0 {
-		t.Errorf("the notice stays: %v", notices)
 	}
 }

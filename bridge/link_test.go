@@ -82,6 +82,7 @@ func (l *line) Stream(context.Context) (bridge.StreamState, error) {
 func (l *line) Message(context.Context, uint64) (bridge.Message, error) {
 	return bridge.Message{}, bridge.ErrNoMessage
 }
+
 func (l *line) Deleted(context.Context) ([]bridge.SequenceRange, error)      { return nil, nil }
 func (l *line) Heads(context.Context, uint64, int) ([]bridge.Message, error) { return nil, nil }
 
@@ -143,8 +144,8 @@ func TestOutageIsThreeLines(t *testing.T) {
 	}
 }
 
-// TestEachKindOfFailureIsTold: what is wrong may change while NATS is away.
-func TestEachKindOfFailureIsTold(t *testing.T) {
+// TestEachKindOfFailureIsLogged: what is wrong may change while NATS is away.
+func TestEachKindOfFailureIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	nats := new(switchboard)
 	r := newRig(t)
@@ -169,5 +170,129 @@ func TestEachKindOfFailureIsTold(t *testing.T) {
 	}
 	if n := logs.FilterMessageSnippet("no connection to NATS").Len(); n != 2 {
 		t.Errorf("%d lines of two kinds of failure, want 2", n)
+	}
+}
+
+func TestOutageSpendsNoAttempts(t *testing.T) {
+	r := newRig(t)
+	r.open(true, func(o *bridge.Options) { o.MaxAttempts = 1 })
+	r.accept(delivery("before", "1"), bridge.Accepted)
+	r.drained()
+	r.stopNATS()
+	for i := range 50 {
+		r.accept(delivery(fmt.Sprintf("away_%d", i), fmt.Sprint(i%5)), bridge.Accepted)
+	}
+	eventually(t, "several connects", func() bool { return r.bridge.Status(t.Context()).NATS.Attempts > 5 })
+	if err := r.bridge.Ready(); err != nil {
+		t.Errorf("ready: %v, want ready without NATS", err)
+	}
+	r.startNATS()
+	r.drained()
+	if got := len(r.messages()); got != 51 {
+		t.Errorf("got %d messages, want 51", got)
+	}
+	if dead := r.bridge.Status(t.Context()).Dead; dead != 0 {
+		t.Errorf("got %d dead letters, want none", dead)
+	}
+}
+
+// There is a connection, but JetStream does not answer.
+func TestStatusSaysWhatIsWaitedFor(t *testing.T) {
+	m := &memory{created: "1", look: func(context.Context) error {
+		return errors.New("JetStream is not enabled on the NATS server")
+	}}
+	r := memoryRig(t, m)
+	r.accept(delivery("a", "1"), bridge.Accepted)
+	time.Sleep(time.Second)
+	s := r.bridge.Status(t.Context())
+	if s.NATS.Reason == "" || s.NATS.Since.IsZero() {
+		t.Errorf("status: %+v held %v notices %v", s.NATS, s.Held, s.Notices)
+	}
+}
+
+// brief is sessions that end as soon as they have begun.
+type brief struct{ *memory }
+
+func (b brief) Connect(ctx context.Context) (bridge.Session, error) {
+	s, err := b.memory.Connect(ctx)
+	if err == nil {
+		s.Close()
+	}
+	return s, err
+}
+
+func TestNoReconnectStorm(t *testing.T) {
+	m := &memory{created: "1", look: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+	core, logs := observer.New(zap.InfoLevel)
+	r := memoryRig(t, m, func(o *bridge.Options) {
+		o.Publisher = brief{m}
+		o.Log = zap.New(core)
+		o.Backoff = bridge.Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5}
+	})
+	time.Sleep(time.Second)
+	r.stop()
+	n := 0
+	m.set(func() { n = len(m.sessions) })
+	if n > 20 {
+		t.Errorf("%d connects and %d log lines in a second", n, logs.Len())
+	}
+}
+
+// A client that may not look at the stream cannot find out why places come again: to
+// end the session for that helps nobody.
+func TestNoReconnectStormWithoutPermissionToVerify(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	for i := range 100 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
+	}
+	r.drained()
+	m.set(func() {
+		m.look = func(context.Context) error { return bridge.ErrNotPermitted }
+		m.created, m.ids, m.bodies = "2", nil, nil
+		m.sessions[len(m.sessions)-1].Close()
+	})
+	for i := range 50 {
+		r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint(i)), bridge.Accepted)
+		r.drained()
+	}
+	sessions := 0
+	m.set(func() { sessions = len(m.sessions) })
+	if sessions > 5 {
+		t.Errorf("%d sessions for 50 events", sessions)
+	}
+}
+
+// While the stream does not answer, an event that is due again makes the loop spin.
+func TestNoSpinWhileVerifying(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	tried := make(chan struct{}, 1000)
+	m.set(func() {
+		m.fail = func(*bridge.Event) error {
+			tried <- struct{}{}
+			return &bridge.Failure{Class: bridge.Held, Reason: "full"}
+		}
+	})
+	r.accept(delivery("a", "1"), bridge.Accepted)
+	<-tried
+	time.Sleep(20 * time.Millisecond) // it is in delayed
+	m.set(func() {
+		m.look = func(ctx context.Context) error { return errors.New("no answer") }
+		m.sessions[len(m.sessions)-1].Close()
+	})
+	time.Sleep(300 * time.Millisecond)
+	cpu := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before, begin := cpu(), time.Now()
+	time.Sleep(time.Second)
+	if share := float64(cpu()-before) / float64(time.Since(begin)); share > 0.25 {
+		t.Errorf("%.0f %% of a core while nothing can be done", 100*share)
 	}
 }

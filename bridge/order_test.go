@@ -1,10 +1,24 @@
 package bridge_test
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/zap"
+
+	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // Client 48 and work order 48 have nothing in common but the number: the one waited for
@@ -53,4 +67,162 @@ func TestKindOfThePayloadOrders(t *testing.T) {
 		p.answer()
 		stop()
 	})
+}
+
+func TestEventsOfAnEntityStayInOrder(t *testing.T) {
+	r := newRig(t)
+	r.open(false)
+	random := rand.New(rand.NewPCG(1, 2))
+	want := make(map[string][]string)
+	for i := range 2000 {
+		id := fmt.Sprintf("msg_%d", i)
+		d := delivery(id, fmt.Sprint(random.IntN(20)))
+		if random.IntN(10) == 0 { // a bulk event speaks of several
+			d.Entities = append(d.Entities, fmt.Sprint(random.IntN(20)), fmt.Sprint(random.IntN(20)))
+		}
+		r.accept(d, bridge.Accepted)
+		seen := make(map[string]bool)
+		for _, e := range d.Entities {
+			if !seen[e] {
+				want[e] = append(want[e], "persat:"+id)
+			}
+			seen[e] = true
+		}
+	}
+	r.stop()
+	r.open(true) // what was pending at the end of a process goes out in the next
+	r.drained()
+	place := make(map[string]int)
+	messages := r.messages()
+	for i, m := range messages {
+		place[m.Header["Nats-Msg-Id"][0]] = i
+	}
+	if len(messages) != 2000 || len(place) != 2000 {
+		t.Fatalf("got %d messages with %d ids, want 2000", len(messages), len(place))
+	}
+	for entity, ids := range want {
+		for i := 1; i < len(ids); i++ {
+			if place[ids[i-1]] > place[ids[i]] {
+				t.Errorf("entity %s: %s is before %s", entity, ids[i], ids[i-1])
+			}
+		}
+	}
+}
+
+// throttled passes connections on, and answers with so many bytes a second in all.
+func throttled(t *testing.T, to string, rate *atomic.Int64) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s, err := net.Dial("tcp", to)
+			if err != nil {
+				c.Close()
+				return
+			}
+			_ = c.(*net.TCPConn).SetWriteBuffer(64 << 10)
+			_ = s.(*net.TCPConn).SetReadBuffer(64 << 10)
+			go func() { _, _ = io.Copy(s, c); s.Close() }()
+			go func() {
+				defer c.Close()
+				for b := make([]byte, 16<<10); ; {
+					n, err := s.Read(b)
+					if err != nil {
+						return
+					}
+					if _, err := c.Write(b[:n]); err != nil {
+						return
+					}
+					if per := rate.Load(); per > 0 {
+						time.Sleep(time.Duration(n) * time.Second / time.Duration(per))
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// A look at the stream fetches the newest places whole, bodies and all, sixteen at a time: on a link
+// that is fast enough for the events, but not for that, no session ever begins.
+func TestLargeEventsOverASlowLink(t *testing.T) {
+	dir := t.TempDir()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: filepath.Join(dir, "nats"), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer func() { s.Shutdown(); s.WaitForShutdown() }()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("not ready")
+	}
+	var rate atomic.Int64
+	address := throttled(t, s.Addr().String(), &rate)
+	js, err := publisher.New(publisher.Options{
+		Connect:  publisher.ConnectOptions{URL: "nats://" + address},
+		Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: 2 * time.Hour},
+		Prefixes: map[string]string{"persat": "persat"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, dir: dir}
+	with := func(o *bridge.Options) { o.Publisher, o.Log, o.AckTimeout = js, zap.NewNop(), 5*time.Second }
+	r.open(true, with)
+	random := rand.NewChaCha8([32]byte{})
+	for i := range 40 {
+		d := delivery(fmt.Sprint("a", i), fmt.Sprint(i))
+		d.Body = make([]byte, 900<<10)
+		random.Read(d.Body)
+		r.accept(d, bridge.Accepted)
+	}
+	r.drained()
+	r.stop()
+	rate.Store(20_000_000 / 8) // 20 Mbit/s
+	r.open(true, with)
+	r.accept(delivery("b", "1"), bridge.Accepted)
+	up := false
+	for begin := time.Now(); !up && time.Since(begin) < 45*time.Second; time.Sleep(500 * time.Millisecond) {
+		up = r.bridge.Status(context.Background()).NATS.Up
+	}
+	status := r.bridge.Status(context.Background())
+	if !up {
+		t.Errorf("45 s over 20 Mbit/s, and no session has begun; %d pending: %s", status.Pending, strings.TrimSpace(status.NATS.Reason))
+	}
+	rate.Store(0)
+	r.drained()
+}
+
+// Events that Run had taken notice of before the link was lost stand in their lanes
+// when heal makes older ones of the same entity pending.
+func TestHealedEventsComeBeforeThoseThatWaited(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	r.accept(delivery("old", "1"), bridge.Accepted)
+	r.drained()
+	tried := make(chan struct{}, 100)
+	m.set(func() {
+		m.fail = func(e *bridge.Event) error {
+			if e.ID != "new" {
+				return nil
+			}
+			tried <- struct{}{}
+			return &bridge.Failure{Class: bridge.Held, Reason: "the stream is full"}
+		}
+	})
+	r.accept(delivery("new", "1"), bridge.Accepted)
+	<-tried
+	m.set(func() { m.fail, m.ids, m.bodies = nil, nil, nil; m.sessions[len(m.sessions)-1].Close() }) // power loss
+	r.drained()
+	ids := m.stored()
+	if old, new := index(ids, "persat:old"), index(ids, "persat:new"); old < 0 || new < 0 || old > new {
+		t.Errorf("the stream has %v, want old before new", ids)
+	}
 }

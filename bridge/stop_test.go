@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,40 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
-	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
-
-// runInBubble runs a bridge whose disk is fs, so that nothing in a synctest bubble waits
-// for anything outside of it. stop ends it.
-func runInBubble(t *testing.T, fs vfs.FS, p bridge.Publisher, change ...func(*bridge.Options)) (b *bridge.Bridge, stop func()) {
-	t.Helper()
-	j, err := journal.Open(journal.Options{Dir: "journal", FS: fs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := bridge.Options{Journal: j, Publisher: p, Sources: []string{"persat"}}
-	for _, f := range change {
-		f(&o)
-	}
-	b, err = bridge.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := b.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return b, func() {
-		cancel()
-		running.Wait()
-		if err := j.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-}
 
 // silent never answers an attempt of type "slow" before its session is closed or
 // answer is called, and holds those of type "held".
@@ -114,4 +82,71 @@ func TestStopWaitsWithoutSpinning(t *testing.T) {
 		}
 		<-stopped
 	})
+}
+
+// The loss was noticed, and the bridge stops (or is killed) before it is healed.
+func TestStopBetweenRollbackAndHealing(t *testing.T) {
+	m := &barrier{memory: &memory{created: "1"}}
+	r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
+	}
+	r.drained()
+	looking := make(chan struct{}, 10)
+	m.arm(6)
+	m.set(func() {
+		m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3]
+		m.look = func(ctx context.Context) error { looking <- struct{}{}; <-ctx.Done(); return ctx.Err() }
+	})
+	for i := range 6 {
+		r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint("b", i)), bridge.Accepted)
+	}
+	<-looking // the session after: the stream does not answer for a while (an election)
+	r.stop()  // SIGTERM
+	m.set(func() { m.look = nil })
+	r.open(true, func(o *bridge.Options) { o.Publisher = m.memory })
+	r.drained()
+	time.Sleep(200 * time.Millisecond)
+	r.drained()
+	if ids := m.stored(); len(ids) != 11 {
+		t.Errorf("the stream has %d of 11 events: %v", len(ids), ids)
+	}
+}
+
+// A bridge that is told to stop while it looks at the stream sends what is pending
+// into the stream that it has not looked at.
+func TestNothingIsSentUnverifiedWhenStopping(t *testing.T) {
+	lost, early := 0, 0
+	for range 12 {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		for i := range 5 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		looking := make(chan struct{}, 10)
+		m.set(func() {
+			m.ids, m.bodies, m.sent = nil, nil, nil // power loss
+			m.look = func(ctx context.Context) error { looking <- struct{}{}; <-ctx.Done(); return ctx.Err() }
+			m.sessions[len(m.sessions)-1].Close()
+		})
+		<-looking
+		r.accept(delivery("b0", "1"), bridge.Accepted)
+		r.stop()
+		m.set(func() { early += len(m.sent); m.look = nil })
+		r.open(true, func(o *bridge.Options) { o.Publisher = m })
+		r.drained()
+		time.Sleep(20 * time.Millisecond)
+		r.drained()
+		ids := m.stored()
+		for i := range 5 {
+			if index(ids, fmt.Sprintf("persat:a%d", i)) < 0 {
+				lost++
+			}
+		}
+		r.stop()
+	}
+	if early > 0 || lost > 0 {
+		t.Errorf("%d events were sent unverified, %d acknowledged events are lost for ever", early, lost)
+	}
 }

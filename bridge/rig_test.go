@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
@@ -236,138 +235,51 @@ func (r *rig) messages() []*jetstream.RawStreamMsg {
 	return messages
 }
 
-func TestAcceptedEventReachesTheStreamOnce(t *testing.T) {
-	r := newRig(t)
-	r.open(true)
-	d := delivery("msg_1", "48")
-	d.Traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-	r.accept(d, bridge.Accepted)
-	r.accept(d, bridge.Duplicate)
-	r.drained()
-	messages := r.messages()
-	if len(messages) != 1 {
-		t.Fatalf("got %d messages, want 1", len(messages))
-	}
-	m := messages[0]
-	if m.Subject != "persat.workorder.created" || string(m.Data) != string(d.Body) {
-		t.Errorf("got %s %s, want the body on persat.workorder.created", m.Subject, m.Data)
-	}
-	want := map[string]string{
-		"Nats-Msg-Id": "persat:msg_1", "ce-specversion": "1.0", "ce-id": "msg_1", "ce-type": "workorder.created", "ce-source": "/persat/persat",
-		"ce-subject": "48", "ce-datacontenttype": "application/json", "Content-Type": "application/json", "traceparent": d.Traceparent,
-	}
-	for name, value := range want {
-		if got := m.Header[name]; len(got) != 1 || got[0] != value {
-			t.Errorf("header %s: got %q, want %q", name, got, value)
-		}
-	}
-	accepted, err := time.Parse(time.RFC3339Nano, m.Header["ce-time"][0])
-	if err != nil || time.Since(accepted) > time.Minute {
-		t.Errorf("ce-time %v: %v", m.Header["ce-time"], err)
-	}
-	for name := range m.Header {
-		_, wanted := want[name]
-		// The server's answer to a direct get brings these along.
-		added := slices.Contains([]string{"Nats-Sequence", "Nats-Stream", "Nats-Subject", "Nats-Time-Stamp"}, name)
-		if !wanted && !added && name != "ce-time" {
-			t.Errorf("got header %s: %q, want none such", name, m.Header[name])
-		}
+// acceptMany accepts n events of twenty entities.
+func (r *rig) acceptMany(from, n int) {
+	r.t.Helper()
+	for i := from; i < from+n; i++ {
+		r.accept(delivery(fmt.Sprintf("msg_%d", i), fmt.Sprint(i%20)), bridge.Accepted)
 	}
 }
 
-func TestEventsOfAnEntityStayInOrder(t *testing.T) {
-	r := newRig(t)
-	r.open(false)
-	random := rand.New(rand.NewPCG(1, 2))
-	want := make(map[string][]string)
-	for i := range 2000 {
-		id := fmt.Sprintf("msg_%d", i)
-		d := delivery(id, fmt.Sprint(random.IntN(20)))
-		if random.IntN(10) == 0 { // a bulk event speaks of several
-			d.Entities = append(d.Entities, fmt.Sprint(random.IntN(20)), fmt.Sprint(random.IntN(20)))
-		}
-		r.accept(d, bridge.Accepted)
-		seen := make(map[string]bool)
-		for _, e := range d.Entities {
-			if !seen[e] {
-				want[e] = append(want[e], "persat:"+id)
-			}
-			seen[e] = true
+func index(ids []string, id string) int {
+	for i, s := range ids {
+		if s == id {
+			return i
 		}
 	}
-	r.stop()
-	r.open(true) // what was pending at the end of a process goes out in the next
-	r.drained()
-	place := make(map[string]int)
-	messages := r.messages()
-	for i, m := range messages {
-		place[m.Header["Nats-Msg-Id"][0]] = i
-	}
-	if len(messages) != 2000 || len(place) != 2000 {
-		t.Fatalf("got %d messages with %d ids, want 2000", len(messages), len(place))
-	}
-	for entity, ids := range want {
-		for i := 1; i < len(ids); i++ {
-			if place[ids[i-1]] > place[ids[i]] {
-				t.Errorf("entity %s: %s is before %s", entity, ids[i], ids[i-1])
-			}
-		}
-	}
+	return -1
 }
 
-func TestOutageSpendsNoAttempts(t *testing.T) {
-	r := newRig(t)
-	r.open(true, func(o *bridge.Options) { o.MaxAttempts = 1 })
-	r.accept(delivery("before", "1"), bridge.Accepted)
-	r.drained()
-	r.stopNATS()
-	for i := range 50 {
-		r.accept(delivery(fmt.Sprintf("away_%d", i), fmt.Sprint(i%5)), bridge.Accepted)
-	}
-	eventually(t, "several connects", func() bool { return r.bridge.Status(t.Context()).NATS.Attempts > 5 })
-	if err := r.bridge.Ready(); err != nil {
-		t.Errorf("ready: %v, want ready without NATS", err)
-	}
-	r.startNATS()
-	r.drained()
-	if got := len(r.messages()); got != 51 {
-		t.Errorf("got %d messages, want 51", got)
-	}
-	if dead := r.bridge.Status(t.Context()).Dead; dead != 0 {
-		t.Errorf("got %d dead letters, want none", dead)
-	}
-}
-
-func TestIDReusedForOtherBytesIsQuarantined(t *testing.T) {
-	r := newRig(t)
-	r.open(true)
-	r.accept(delivery("msg_1", "1"), bridge.Accepted)
-	other := delivery("msg_1", "2")
-	r.accept(other, bridge.Quarantined)
-	r.accept(other, bridge.Duplicate)
-	r.accept(delivery("msg_1", "1"), bridge.Duplicate)
-	r.drained()
-	if got := len(r.messages()); got != 1 {
-		t.Errorf("got %d messages, want 1", got)
-	}
-	if dead := r.bridge.Status(t.Context()).Dead; dead != 1 {
-		t.Errorf("got %d dead letters, want 1", dead)
-	}
-}
-
-func TestMissingStreamHoldsOnlyUntilItIsThere(t *testing.T) {
-	r := newRig(t)
-	r.open(true)
-	r.accept(delivery("msg_1", "1"), bridge.Accepted)
-	r.drained()
-	js, hangUp := r.js()
-	defer hangUp()
-	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
+// runInBubble runs a bridge whose disk is fs, so that nothing in a synctest bubble waits
+// for anything outside of it. stop ends it.
+func runInBubble(t *testing.T, fs vfs.FS, p bridge.Publisher, change ...func(*bridge.Options)) (b *bridge.Bridge, stop func()) {
+	t.Helper()
+	j, err := journal.Open(journal.Options{Dir: "journal", FS: fs})
+	if err != nil {
 		t.Fatal(err)
 	}
-	r.accept(delivery("msg_2", "1"), bridge.Accepted)
-	r.drained()
-	if got := len(r.messages()); got != 1 {
-		t.Errorf("got %d messages in the stream made anew, want 1", got)
+	o := bridge.Options{Journal: j, Publisher: p, Sources: []string{"persat"}}
+	for _, f := range change {
+		f(&o)
+	}
+	b, err = bridge.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := b.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return b, func() {
+		cancel()
+		running.Wait()
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -14,6 +14,85 @@ import (
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
+// TestRecreatedStream: what to do is said, and replay does it.
+func TestRecreatedStream(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	r := newRig(t)
+	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
+	r.acceptMany(0, 200)
+	r.drained()
+	r.deleteStream()
+	r.accept(delivery("after", "x"), bridge.Accepted)
+	r.drained()
+	var notice string
+	eventually(t, "a notice", func() bool {
+		if notices := r.bridge.Status(t.Context()).Notices; len(notices) == 1 {
+			notice = notices[0]
+		}
+		return notice != ""
+	})
+	if !strings.Contains(notice, "persat-bridge replay --since 20") {
+		t.Errorf("notice %q does not have the command", notice)
+	}
+	if got := len(r.messages()); got != 1 || healed(t, registry) != 0 {
+		t.Errorf("got %d messages, %v healed; want 1 and none: it may have been meant", got, healed(t, registry))
+	}
+	if n, err := r.bridge.CountReplay(t.Context(), bridge.Filter{}); err != nil || n != 201 {
+		t.Errorf("count: got %d, %v; want 201", n, err)
+	}
+	replay, err := r.bridge.StartReplay(t.Context(), bridge.Filter{})
+	if err != nil || replay.Matched != 201 || replay.Number != 1 {
+		t.Fatalf("got %+v, %v", replay, err)
+	}
+	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	if now := r.bridge.ReplayNow(); now.Published != 201 || now.Failed+now.Skipped != 0 {
+		t.Errorf("got %+v, want 201 published", now)
+	}
+	last := make(map[string]int)
+	messages := r.messages()
+	for _, m := range messages[1:] {
+		id, entity := m.Header["Nats-Msg-Id"][0], m.Header["ce-subject"][0]
+		if m.Header["Persat-Replay"][0] != "1" || !strings.HasSuffix(id, ":r1") {
+			t.Errorf("got %q %q, want replay 1", id, m.Header["Persat-Replay"])
+		}
+		var i int
+		if _, err := fmt.Sscanf(id, "persat:msg_%d:r1", &i); err == nil {
+			if before, ok := last[entity]; ok && before > i {
+				t.Errorf("entity %s: event %d is after %d", entity, i, before)
+			}
+			last[entity] = i
+		}
+	}
+	if len(messages) != 202 {
+		t.Errorf("got %d messages, want 202", len(messages))
+	}
+	if notices := r.bridge.Status(t.Context()).Notices; len(notices) != 0 {
+		t.Errorf("the notice stays: %v", notices)
+	}
+}
+
+// A stream that was made anew is "filled" though not one of its events could be published.
+func TestNoticeOfWhatCannotBeFilled(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	for i := range 10 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+	}
+	r.drained()
+	if n, _, err := r.journal.DropPublished(1 << 30); n != 10 || err != nil {
+		t.Fatal(n, err)
+	}
+	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
+	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	if n := r.bridge.Status(t.Context()).Notices; len(n) == 0 {
+		t.Errorf("the stream has %d of 10 events, replay %+v, and the notice is gone", len(m.stored()), *r.bridge.ReplayNow())
+	}
+}
+
 // base counts the events of the stream by delivery id, replays or not.
 func (r *rig) base() map[string]int {
 	ids := make(map[string]int)
@@ -25,8 +104,8 @@ func (r *rig) base() map[string]int {
 	return ids
 }
 
-// madeAnew has published n events, then the stream was made anew; that has been noticed.
-func (r *rig) madeAnew(n int) {
+// recreated has published n events, then the stream was made anew; that has been noticed.
+func (r *rig) recreated(n int) {
 	r.acceptMany(0, n)
 	r.drained()
 	r.deleteStream()
@@ -43,7 +122,7 @@ func TestPowerLossAndFill(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			r := newRig(t)
 			r.open(true, func(o *bridge.Options) { o.MaxInFlight = 4; o.Registerer = registry })
-			r.madeAnew(n)
+			r.recreated(n)
 			kept := r.keepStore()
 			if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 				t.Fatal(err)
@@ -69,11 +148,11 @@ func TestPowerLossAndFill(t *testing.T) {
 }
 
 // The stream is made anew once more while it is being filled.
-func TestMadeAnewWhileFilling(t *testing.T) {
+func TestRecreatedWhileFilling(t *testing.T) {
 	const n = 3000
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.MaxInFlight = 4 })
-	r.madeAnew(n)
+	r.recreated(n)
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +167,7 @@ func TestMadeAnewWhileFilling(t *testing.T) {
 }
 
 // The stream is made anew behind a living session, and others have filled it past our places.
-func TestMadeAnewAndFilledByOthers(t *testing.T) {
+func TestRecreatedAndFilledByOthers(t *testing.T) {
 	r := newRig(t)
 	r.open(true)
 	r.acceptMany(0, 5)
@@ -103,9 +182,10 @@ func TestMadeAnewAndFilledByOthers(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the stream is created", func() bool { // the server may still be taking the old one's files away
+		_, err := js.CreateStream(t.Context(), config)
+		return err == nil
+	})
 	for i := range 10 { // another bridge, say
 		if _, err := js.Publish(t.Context(), "other.workorder.created", fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
@@ -188,5 +268,61 @@ func TestFillAndRetention(t *testing.T) {
 	s := r.bridge.Status(t.Context())
 	if has := len(r.base()); has < 150 && len(s.Notices) == 0 && s.Gone == 0 {
 		t.Errorf("replay %+v; no notice, gone 0; the stream has %d of 150 events", *s.Replay, has)
+	}
+}
+
+// A replay of one event does not fill a stream that was made anew.
+func TestNoticeOutlivesAReplayOfOne(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+	}
+	r.drained()
+	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
+	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a3"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	if len(r.bridge.Status(t.Context()).Notices) == 0 {
+		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
+	}
+}
+
+// Nor does a restart.
+func TestNoticeOutlivesARestart(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+	}
+	r.drained()
+	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
+	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	r.stop()
+	r.open(true, func(o *bridge.Options) { o.Publisher = m })
+	eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	if len(r.bridge.Status(t.Context()).Notices) == 0 {
+		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
+	}
+}
+
+// A cancelled replay, or one of a single event, has not filled the stream made anew.
+func TestNoticeStaysUntilTheStreamIsFilled(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	for i := range 5 {
+		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+	}
+	r.drained()
+	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
+	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"none"}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	if len(r.bridge.Status(t.Context()).Notices) == 0 {
+		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
 	}
 }
