@@ -138,6 +138,7 @@ func (g *ledger) final() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var wrong []error
+	there := make(map[*promise]uint64) // where the first message of an event is
 	first := make(map[*promise]uint64) // where the first message of an event is, or was until it was removed
 	for _, p := range g.all {
 		fates := make(map[fate]int)
@@ -151,9 +152,13 @@ func (g *ledger) final() error {
 			if m.id == p.id() && m.fate != lost && m.fate != givenUp && (first[p] == 0 || m.seq < first[p]) {
 				first[p] = m.seq
 			}
+			if m.id == p.id() && m.fate == present && (there[p] == 0 || m.seq < there[p]) {
+				there[p] = m.seq
+			}
 		}
 		if elsewhere || p.taken > 1 || len(p.bodies) > 1 {
-			delete(first, p) // their order is not that of acceptance
+			delete(first, p)
+			delete(there, p) // their order is not that of acceptance
 		}
 		told := len(s.Notices) > 0 || s.Gone > 0
 		switch {
@@ -163,7 +168,7 @@ func (g *ledger) final() error {
 			wrong = append(wrong, fmt.Errorf("%s was answered 2xx, and is not in the stream: %d messages of it were lost, %d were in a stream that was deleted; gone %d, notices %q", p.id(), fates[lost], fates[dropped], s.Gone, s.Notices))
 		}
 	}
-	return errors.Join(append(wrong, g.order(first)...)...)
+	return errors.Join(append(wrong, g.order(first, there)...)...)
 }
 
 // forgotten says whether the journal need not know any more of an event that was
@@ -180,7 +185,7 @@ func (g *ledger) forgotten(p *promise) bool {
 
 // order says for which ordering keys an event stands before one that was accepted before
 // it was sent.
-func (g *ledger) order(first map[*promise]uint64) (wrong []error) {
+func (g *ledger) order(first, there map[*promise]uint64) (wrong []error) {
 	byKey := make(map[string][]*promise)
 	for _, p := range g.all {
 		if p.answered > 0 && first[p] > 0 {
@@ -192,8 +197,8 @@ func (g *ledger) order(first map[*promise]uint64) (wrong []error) {
 	for key, some := range byKey {
 		for i, a := range some {
 			for _, b := range some[i+1:] {
-				if a.answered < b.began && first[a] > first[b] {
-					wrong = append(wrong, fmt.Errorf("key %q: %s is at %d, behind %s at %d, and was accepted before", key, a.id(), first[a], b.id(), first[b]))
+				if a.answered < b.began && there[b] > 0 && first[a] > there[b] {
+					wrong = append(wrong, fmt.Errorf("key %q: %s is at %d, behind %s at %d, and was accepted before", key, a.id(), first[a], b.id(), there[b]))
 				}
 			}
 		}

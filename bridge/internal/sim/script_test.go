@@ -240,9 +240,6 @@ func newScript(seed uint64) Script {
 	return s
 }
 
-// indexOutlives is 1 where the server's index may outlive its blocks.
-const indexOutlives = 0
-
 // newStep picks a step; most are of events and of time, the rest is trouble.
 func newStep(rng *rand.Rand, o Options) string {
 	wait := func() string {
@@ -255,7 +252,7 @@ func newStep(rng *rand.Rand, o Options) string {
 	few := func() int { return 1 + rng.IntN(8) }
 	// What nothing decides is told as long as it can be sent again, so not after a short retention.
 	keep := func() string {
-		if o.Retention < time.Hour || indexOutlives == 0 {
+		if o.Retention < time.Hour {
 			return "-"
 		}
 		return []string{"-", "keep"}[rng.IntN(2)]
