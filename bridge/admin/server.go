@@ -119,7 +119,7 @@ func (s *Server) routes() error {
 	}
 	// Not with a group's middleware: Echo then answers 404 where only the method is wrong.
 	api := func(method, path string, h echo.HandlerFunc) {
-		e.Add(method, "/api"+path, h, s.ownName, sameOrigin, s.authenticate, unkept)
+		e.Add(method, "/api"+path, h, s.rebindGuard, sameOrigin, s.authenticate, noStore)
 	}
 	api(http.MethodGet, "/status", s.status)
 	api(http.MethodGet, "/stream", s.stream)
@@ -141,7 +141,7 @@ func (s *Server) routes() error {
 		api(http.MethodPut, "/log", s.setLogLevel)
 	}
 	if s.o.Pprof {
-		debug := e.Group("/debug/pprof", s.ownName, s.authenticate)
+		debug := e.Group("/debug/pprof", s.rebindGuard, s.authenticate)
 		debug.GET("/cmdline", echo.WrapHandler(http.HandlerFunc(pprof.Cmdline)))
 		debug.GET("/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
 		debug.GET("/symbol", echo.WrapHandler(http.HandlerFunc(pprof.Symbol)))
@@ -260,10 +260,10 @@ func (s *Server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// ownName refuses, where there is no token, a host name that is not this host's:
-// a name that a page somewhere has made to point here would make that page one of
+// rebindGuard is against DNS rebinding: where there is no token, it refuses a host name that is not this host's:
+// a name that a page elsewhere has made to point here would make that page one of
 // this origin.
-func (s *Server) ownName(next echo.HandlerFunc) echo.HandlerFunc {
+func (s *Server) rebindGuard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		host := c.Request().Host
 		if name, _, err := net.SplitHostPort(host); err == nil {
@@ -276,8 +276,8 @@ func (s *Server) ownName(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// unkept keeps what is answered out of caches: it is events, and old in a second.
-func unkept(next echo.HandlerFunc) echo.HandlerFunc {
+// noStore keeps what is answered out of caches: it is events, and old in a second.
+func noStore(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Response().Header().Set("Cache-Control", "no-store")
 		c.Response().Header().Set("X-Content-Type-Options", "nosniff")

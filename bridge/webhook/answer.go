@@ -114,7 +114,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		var err error = errDraining
 		if s.draining.Load() {
-			s.waitAtDoor(c.Request().Context())
+			s.waitAtBarrier(c.Request().Context())
 		} else {
 			err = s.guard(next, c)
 		}
@@ -136,26 +136,26 @@ func (s *Server) guard(next echo.HandlerFunc, c echo.Context) (err error) {
 	return next(c)
 }
 
-// gateOf returns the gate of the request's source, or nil. It reads the path as
+// sourceOf returns the source of the request, or nil. It reads the path as
 // Echo's router does, so that it also serves where a request has not been routed.
-func (s *Server) gateOf(c echo.Context) *gate {
+func (s *Server) sourceOf(c echo.Context) *source {
 	name, ok := strings.CutPrefix(echo.GetPath(c.Request()), "/webhooks/")
 	if !ok {
 		return nil
 	}
 	// People register URLs with a slash behind them.
-	return s.gates[strings.TrimSuffix(name, "/")]
+	return s.sources[strings.TrimSuffix(name, "/")]
 }
 
 func (s *Server) diagnosisOf(c echo.Context) *diagnosis {
-	if g := s.gateOf(c); g != nil {
+	if g := s.sourceOf(c); g != nil {
 		return g.diagnosis
 	}
 	return s.unknown
 }
 
 func (s *Server) countersOf(c echo.Context) *counters {
-	if g := s.gateOf(c); g != nil {
+	if g := s.sourceOf(c); g != nil {
 		return g.counters
 	}
 	return s.other

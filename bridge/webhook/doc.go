@@ -1,4 +1,4 @@
-// Package webhook is the public door of persat-bridge: it takes the requests of
+// Package webhook is the public listener of persat-bridge: it takes the requests of
 // a sender, and is the one place that answers 2xx.
 //
 // # The promise

@@ -23,7 +23,7 @@ import (
 func (s *Server) receive(c echo.Context) error {
 	start := time.Now()
 	r := c.Request()
-	g := s.gateOf(c)
+	g := s.sourceOf(c)
 	if g == nil {
 		return errNoSource
 	}
@@ -225,7 +225,7 @@ func (s *Server) readiness(c echo.Context) error {
 // refuseMethod answers everything but POST. Which methods a path has is nobody's
 // business while the path itself is unknown.
 func (s *Server) refuseMethod(c echo.Context) error {
-	if s.gateOf(c) == nil {
+	if s.sourceOf(c) == nil {
 		return errNoSource
 	}
 	c.Response().Header().Set(echo.HeaderAllow, http.MethodPost)

@@ -21,9 +21,9 @@ type timeouts struct {
 	// recent is how long after its last request a connection counts as in use,
 	// and the longest that Serve waits for those that are.
 	recent time.Duration
-	// quiet without a new connection ends the closing of the door, doorAtMost
+	// quiet without a new connection ends the closing of the barrier, barrierAtMost
 	// ends it anyway.
-	quiet, doorAtMost time.Duration
+	quiet, barrierAtMost time.Duration
 }
 
 var defaultTimeouts = timeouts{
@@ -32,12 +32,12 @@ var defaultTimeouts = timeouts{
 	// Longer than proxies keep a connection that nobody uses (nginx and ALB 60 s, Google's
 	// load balancers 600 s), so that they close first: a request that crosses our closing
 	// would be lost.
-	idle:       620 * time.Second,
-	discard:    5 * time.Second,
-	linger:     time.Second,
-	recent:     2 * time.Second,
-	quiet:      50 * time.Millisecond,
-	doorAtMost: 500 * time.Millisecond,
+	idle:          620 * time.Second,
+	discard:       5 * time.Second,
+	linger:        time.Second,
+	recent:        2 * time.Second,
+	quiet:         50 * time.Millisecond,
+	barrierAtMost: 500 * time.Millisecond,
 }
 
 // Serve answers on l, with TLS when tlsConfig is not nil, until ctx is done or
@@ -50,15 +50,15 @@ var defaultTimeouts = timeouts{
 // leaves the client, that request is lost, and the client cannot know whether it
 // was read. Hence the end in four steps:
 //
-//  1. Every request hears 503 with "Connection: close"; those under way finish,
+//  1. Every request gets a 503 with "Connection: close"; those under way finish,
 //     and their answers say "close" too. So each connection in use ends in an
 //     answer. This goes on until those that were open when the draining began,
 //     and used within two seconds, are gone; two seconds at most.
-//  2. The door closes: new requests wait. A client that would come back at once
+//  2. The barrier closes: new requests wait. A client that would come back at once
 //     on a new connection is waiting for its answer instead, and soon none is
 //     left in the kernel's queue, where closing the listener would reset it.
-//  3. The listener closes behind those that waited in the kernel's queue, and the door
-//     opens: all hear their 503, and who comes now is refused by the kernel.
+//  3. The listener closes behind those that waited in the kernel's queue, and the barrier
+//     opens: all get their 503, and who comes now is refused by the kernel.
 //  4. http.Server.Shutdown closes connections that nobody has used for seconds,
 //     and waits for requests that are still being accepted.
 //
@@ -91,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	watched := make(chan struct{})
 	go func() { defer close(watched); s.watch(watching) }()
 	defer func() { stopWatching(); <-watched }()
-	l = newLastListener(l, conns.outOfFiles)
+	l = newDrainingListener(l, conns.outOfFiles)
 	served := make(chan error, 1)
 	go func() {
 		if tlsConfig != nil {
@@ -113,13 +113,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	s.Drain()
 	conns.waitForUsed(bound, time.Now(), s.timeouts.recent)
 
-	door := make(chan struct{})
-	s.door.Store(&door)
-	conns.waitForQuiet(bound, s.timeouts.quiet, s.timeouts.doorAtMost)
+	barrier := make(chan struct{})
+	s.barrier.Store(&barrier)
+	conns.waitForQuiet(bound, s.timeouts.quiet, s.timeouts.barrierAtMost)
 	l.Close() // hs.Serve returns its error
 	<-served
-	s.door.Store(nil)
-	close(door)
+	s.barrier.Store(nil)
+	close(barrier)
 
 	if err := hs.Shutdown(bound); err != nil {
 		hs.Close()
@@ -131,11 +131,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	return failed
 }
 
-// waitAtDoor returns when the door is open, or the client gone.
-func (s *Server) waitAtDoor(ctx context.Context) {
-	if door := s.door.Load(); door != nil {
+// waitAtBarrier returns when the barrier is open, or the client gone.
+func (s *Server) waitAtBarrier(ctx context.Context) {
+	if barrier := s.barrier.Load(); barrier != nil {
 		select {
-		case <-*door:
+		case <-*barrier:
 		case <-ctx.Done():
 		}
 	}

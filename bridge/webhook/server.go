@@ -123,9 +123,9 @@ func (o Options) validate() error {
 // Server answers the requests of its sources.
 type Server struct {
 	acceptor Acceptor
-	gates    map[string]*gate
-	other    *counters  // of what no gate counts
-	unknown  *diagnosis // of what no gate diagnoses
+	sources  map[string]*source
+	other    *counters  // of requests to no source
+	unknown  *diagnosis // of the same
 	bodies   *bodies
 	readings *readings
 	ready    func() error
@@ -143,8 +143,8 @@ type Server struct {
 
 	draining  atomic.Bool
 	accepting atomic.Int64 // requests that are in Accept
-	// door, while it is there, is closed when requests may go on. See Serve.
-	door atomic.Pointer[chan struct{}]
+	// barrier, while it is there, is closed when requests may go on. See Serve.
+	barrier atomic.Pointer[chan struct{}]
 }
 
 // New returns a server that is not listening yet. Its errors name every mistake
@@ -160,7 +160,7 @@ func New(o Options, a Acceptor) (*Server, error) {
 	}
 	s := &Server{
 		acceptor:        a,
-		gates:           make(map[string]*gate, len(o.Sources)),
+		sources:         make(map[string]*source, len(o.Sources)),
 		other:           m.source(otherSource),
 		unknown:         newDiagnosis(otherSource, o.Log),
 		bodies:          newBodies(o.MaxBodyBytes),
@@ -178,11 +178,11 @@ func New(o Options, a Acceptor) (*Server, error) {
 	}
 	var errs []error
 	for _, source := range o.Sources {
-		g, err := newGate(source, m, o.Log)
+		g, err := newSource(source, m, o.Log)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("source %s: %w", source.Name, err))
 		}
-		s.gates[source.Name] = g
+		s.sources[source.Name] = g
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -232,10 +232,10 @@ func (s *Server) Handler() http.Handler { return s.echo }
 // Each request is judged by the old or by the new ones. After an error nothing
 // has changed.
 func (s *Server) SetSecrets(secrets map[string][]string) error {
-	fresh := make(map[*gate]authenticator, len(secrets))
+	fresh := make(map[*source]authenticator, len(secrets))
 	var errs []error
 	for name, list := range secrets {
-		g, ok := s.gates[name]
+		g, ok := s.sources[name]
 		if !ok {
 			errs = append(errs, fmt.Errorf("source %s: is not configured", name))
 			continue

@@ -70,8 +70,8 @@ func wellFormedName(name string) bool {
 	return name != ""
 }
 
-// gate is what stands between one source's requests and Accept.
-type gate struct {
+// source is a Source at work: what its requests pass before Accept.
+type source struct {
 	name      string
 	kind      Auth
 	tolerance time.Duration
@@ -82,11 +82,11 @@ type gate struct {
 	diagnosis *diagnosis
 }
 
-func newGate(s Source, m *metrics, log *zap.Logger) (*gate, error) {
+func newSource(s Source, m *metrics, log *zap.Logger) (*source, error) {
 	if s.Tolerance == 0 {
 		s.Tolerance = 5 * time.Minute
 	}
-	g := &gate{
+	g := &source{
 		name:      s.Name,
 		kind:      s.Auth,
 		tolerance: s.Tolerance,
@@ -105,10 +105,10 @@ func newGate(s Source, m *metrics, log *zap.Logger) (*gate, error) {
 	return g, nil
 }
 
-func (g *gate) authenticator() authenticator { return *g.auth.Load() }
+func (g *source) authenticator() authenticator { return *g.auth.Load() }
 
 // allows says whether the address may send. What is no address may not.
-func (g *gate) allows(address string) bool {
+func (g *source) allows(address string) bool {
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
 		return false
@@ -123,6 +123,6 @@ func (g *gate) allows(address string) bool {
 }
 
 // secondsToNext is the Retry-After of a source over its rate limit.
-func (g *gate) secondsToNext() int {
+func (g *source) secondsToNext() int {
 	return max(1, int(math.Ceil(1/float64(g.limiter.Limit()))))
 }

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// lastListener is a listener whose end loses nobody who has got in. A connection that
+// drainingListener is a listener whose end loses nobody who has got in. A connection that
 // waits in the kernel's queue when its listener is closed is reset; so the last ones are
 // taken out of the queue, and the listener is closed in the next moment.
-type lastListener struct {
+type drainingListener struct {
 	net.Listener
 	conns chan net.Conn
 	done  chan struct{} // closed when the last has been passed on
@@ -23,13 +23,13 @@ type lastListener struct {
 	end    chan struct{} // closed when the end begins
 }
 
-func newLastListener(l net.Listener, outOfFiles func()) *lastListener {
-	ll := &lastListener{Listener: l, outOfFiles: outOfFiles, conns: make(chan net.Conn), done: make(chan struct{}), end: make(chan struct{})}
+func newDrainingListener(l net.Listener, outOfFiles func()) *drainingListener {
+	ll := &drainingListener{Listener: l, outOfFiles: outOfFiles, conns: make(chan net.Conn), done: make(chan struct{}), end: make(chan struct{})}
 	go ll.accept()
 	return ll
 }
 
-func (l *lastListener) accept() {
+func (l *drainingListener) accept() {
 	defer close(l.done)
 	for {
 		c, err := l.Listener.Accept()
@@ -63,7 +63,7 @@ func (l *lastListener) accept() {
 }
 
 // pass hands c to whoever accepts. At the end there may be nobody any more.
-func (l *lastListener) pass(c net.Conn) {
+func (l *drainingListener) pass(c net.Conn) {
 	select {
 	case l.conns <- c:
 		return
@@ -77,7 +77,7 @@ func (l *lastListener) pass(c net.Conn) {
 }
 
 // Accept implements net.Listener.
-func (l *lastListener) Accept() (net.Conn, error) {
+func (l *drainingListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -87,7 +87,7 @@ func (l *lastListener) Accept() (net.Conn, error) {
 }
 
 // Close lets those in that are waiting. It returns when they are, and nobody listens.
-func (l *lastListener) Close() error {
+func (l *drainingListener) Close() error {
 	l.ending.Do(func() {
 		close(l.end)
 		// Ends the Accept that waits, and the next.

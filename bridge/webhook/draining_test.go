@@ -12,7 +12,7 @@ func TestLastListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := newLastListener(l, func() {})
+	last := newDrainingListener(l, func() {})
 	const clients = 5
 	var conns []net.Conn
 	for range clients { // nobody accepts yet: one at most has left the queue
