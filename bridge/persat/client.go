@@ -16,20 +16,29 @@ type Client struct {
 	// CompanyDescription is free text. Inferred: it is in the API's answer for
 	// a client, and an update carries the whole client.
 	CompanyDescription string `json:"company_description"`
-	// TypeID and GroupID refer to lists that only the API has. Documented.
-	TypeID  ID `json:"type_id"`
+	// TypeID refers to a list that only the API has. Documented.
+	TypeID ID `json:"type_id"`
+	// GroupID refers to a list that only the API has. Documented.
 	GroupID ID `json:"group_id"`
-	// Latitude and Longitude are in degrees. Documented; the datum is not.
+	// Latitude is in degrees, north of the equator. Documented; the datum is not.
 	// Zero can mean that there is no position: ask Raw.
-	Latitude  float64 `json:"latitude"`
+	Latitude float64 `json:"latitude"`
+	// Longitude is in degrees, east of Greenwich. Documented; the datum is not.
+	// Zero can mean that there is no position: ask Raw.
 	Longitude float64 `json:"longitude"`
-	// Street, StreetNumber, Neighborhood, City and Country are the address.
-	// Inferred, as CompanyDescription is.
-	Street       string `json:"street"`
+	// Street is the address without its number. Inferred, as
+	// CompanyDescription is.
+	Street string `json:"street"`
+	// StreetNumber is the number of the house. Inferred, as CompanyDescription
+	// is.
 	StreetNumber string `json:"street_nbr"`
+	// Neighborhood is the quarter of the city. Inferred, as CompanyDescription
+	// is.
 	Neighborhood string `json:"neighborhood"`
-	City         string `json:"city"`
-	Country      string `json:"country"`
+	// City is the city of the address. Inferred, as CompanyDescription is.
+	City string `json:"city"`
+	// Country is the country of the address. Inferred, as CompanyDescription is.
+	Country string `json:"country"`
 	// LastUpdated is the time of the change. Documented for updates, inferred
 	// for created; whether in UTC or local time is unknown.
 	LastUpdated Timestamp `json:"last_updated"`

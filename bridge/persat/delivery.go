@@ -86,9 +86,11 @@ func (d DeliveryData) MarshalJSON() ([]byte, error)     { return writeObject(d) 
 // Contact is who takes a delivery in. Documented. It is a person: think before
 // you log it.
 type Contact struct {
-	// Name, Phone and Email are free text and can be empty. Documented.
-	Name  string `json:"name"`
+	// Name is free text and can be empty. Documented.
+	Name string `json:"name"`
+	// Phone is free text and can be empty. Documented.
 	Phone string `json:"phone"`
+	// Email is free text and can be empty. Documented.
 	Email string `json:"email"`
 	// Raw is the whole object; see Object.
 	Raw Object
@@ -116,7 +118,8 @@ type Address struct {
 	// Clean is the address as a map service takes it. Documented; the meaning
 	// is inferred from the name.
 	Clean string `json:"clean"`
-	// ExtraInfo is what else the driver has to know. Documented, as Clean is.
+	// ExtraInfo is what else the driver has to know. Documented; the meaning is
+	// inferred from the name.
 	ExtraInfo string `json:"extra_info"`
 	// Raw is the whole object; see Object.
 	Raw Object
@@ -140,9 +143,10 @@ func (r DeliveryResults) MarshalJSON() ([]byte, error)     { return writeObject(
 
 // LogEntry is one change of a delivery's results. Documented.
 type LogEntry struct {
-	// UserName is the user's login, UserID the user's number. Documented.
+	// UserName is the user's login. Documented.
 	UserName string `json:"user_name"`
-	UserID   ID     `json:"user_id"`
+	// UserID is the user's number. Documented.
+	UserID ID `json:"user_id"`
 	// Date is when. Documented; whether in UTC or local time is unknown.
 	Date Timestamp `json:"date"`
 	// Raw is the whole object; see Object.

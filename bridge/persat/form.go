@@ -59,8 +59,9 @@ func (r FormResults) MarshalJSON() ([]byte, error)     { return writeObject(r) }
 type FormState struct {
 	// ID is the state's number. Documented.
 	ID ID `json:"id"`
-	// Name is its label, Color how the web shows it. Documented.
-	Name  string `json:"name"`
+	// Name is the state's label. Documented.
+	Name string `json:"name"`
+	// Color is how the web shows the state. Documented.
 	Color string `json:"color"`
 	// Deleted says that the state is no longer offered. Documented; the
 	// meaning is inferred from the name.

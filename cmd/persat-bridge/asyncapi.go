@@ -135,22 +135,22 @@ func newAsyncDocument(cfg *config.Config) (*asyncDocument, error) {
 		Servers:            servers,
 		Channels:           make(map[string]asyncChannel),
 		Operations:         make(map[string]asyncOperation),
-		Components:         asyncComponents{Messages: make(map[string]asyncMessage), Schemas: make(map[string]any)},
+		Components:         asyncComponents{Messages: make(map[string]asyncMessage)},
 	}
 	sources := slices.Sorted(maps.Keys(cfg.Sources))
+	if err := d.addSchemas(); err != nil {
+		return nil, err
+	}
 	d.Components.Schemas["headers"] = headersSchema(sources)
 	for _, e := range persat.Catalogue() {
 		if err := d.addEvent(e, sources[0]); err != nil {
 			return nil, err
 		}
 	}
-	if err := d.addSchema(otherTypes, schema.Any()); err != nil {
-		return nil, err
-	}
 	d.Components.Messages[otherTypes] = asyncMessage{
 		Name: otherTypes, Title: "An event of any other type", ContentType: "application/json",
 		Description: "The same headers and envelope, with a payload that nobody has described. The events whose name is assumed arrive here when Persat calls them by another.",
-		Headers:     asyncRef{"#/components/schemas/headers"}, Payload: asyncRef{"#/components/schemas/" + otherTypes},
+		Headers:     asyncRef{"#/components/schemas/headers"}, Payload: asyncRef{"#/components/schemas/any"},
 	}
 	for _, name := range sources {
 		d.addSource(name, cfg.Sources[name].SubjectPrefix, cfg.NATS.Stream.Name)
@@ -158,16 +158,8 @@ func newAsyncDocument(cfg *config.Config) (*asyncDocument, error) {
 	return d, nil
 }
 
-// addEvent adds the message and the schema of a catalogued event. The example is
-// of source.
+// addEvent adds the message of a catalogued event. The example is of source.
 func (d *asyncDocument) addEvent(e persat.Entry, source string) error {
-	text, err := schema.Event(e.Type)
-	if err != nil {
-		return err
-	}
-	if err := d.addSchema(e.Type, text); err != nil {
-		return err
-	}
 	sample, err := persat.Sample(e.Type, "")
 	if err != nil {
 		return err
@@ -196,19 +188,16 @@ func (d *asyncDocument) addEvent(e persat.Entry, source string) error {
 	return nil
 }
 
-// addSchema adds a schema and its definitions, which all events share.
-func (d *asyncDocument) addSchema(name string, text []byte) error {
-	text = bytes.ReplaceAll(text, []byte(`"#/$defs/`), []byte(`"#/components/schemas/`))
-	var s map[string]any
-	if err := json.Unmarshal(text, &s); err != nil {
-		return fmt.Errorf("read schema of %s: %w", name, err)
+// addSchemas adds the definitions of the bundle: an event's under its event type.
+func (d *asyncDocument) addSchemas() error {
+	text := bytes.ReplaceAll(schema.Bundle(), []byte(`"#/$defs/`), []byte(`"#/components/schemas/`))
+	var bundle struct {
+		Definitions map[string]any `json:"$defs"`
 	}
-	if definitions, ok := s["$defs"].(map[string]any); ok {
-		maps.Copy(d.Components.Schemas, definitions)
+	if err := json.Unmarshal(text, &bundle); err != nil {
+		return fmt.Errorf("read schemas: %w", err)
 	}
-	delete(s, "$defs")
-	delete(s, "$schema")
-	d.Components.Schemas[name] = s
+	d.Components.Schemas = bundle.Definitions
 	return nil
 }
 

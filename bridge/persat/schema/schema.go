@@ -9,16 +9,20 @@
 // that validates may still hold members, words and types that nobody has
 // described. Members without a rule are allowed everywhere. x-confirmed says of
 // each part whether it was read there or is inferred; what is inferred is
-// described and enforces nothing.
+// described and enforces nothing. x-unit is the unit of a number.
 //
 // A consumer should not turn messages away because of a schema: nothing here was
 // checked against live deliveries.
 //
 // # Where they come from
 //
-// The files in events are generated from the catalogue and the Go types of
-// package persat with their comments, and checked in, so that they can be
-// fetched without Go:
+// persat.json is the bundle: it validates every body by its event type, and has
+// each event and each object once, in $defs. The files in events refer to it, one
+// for each event type, and any.json for every type.
+//
+// They are generated from the catalogue, the Go types of package persat with their
+// comments, and the samples, as are the types for TypeScript and Python in the
+// directory clients. They are checked in, so that they can be fetched without Go:
 //
 //	go test ./bridge/persat/schema -update
 //
@@ -27,32 +31,13 @@
 package schema
 
 import (
-	"embed"
-	"fmt"
+	_ "embed"
+	"slices"
 )
 
-//go:embed events/*.json
-var events embed.FS
+//go:embed persat.json
+var bundle []byte
 
-// Event returns the schema of the bodies of an event type of the catalogue.
-func Event(eventType string) ([]byte, error) {
-	text, err := events.ReadFile("events/" + eventType + ".json")
-	if err != nil || eventType == anyFile {
-		return nil, fmt.Errorf("no schema of event type %q", eventType)
-	}
-	return text, nil
-}
-
-// anyFile cannot be mistaken for an event type of the catalogue, which all have
-// a dot.
-const anyFile = "any"
-
-// Any returns the schema of every body that the bridge publishes, of whatever
-// event type.
-func Any() []byte {
-	text, err := events.ReadFile("events/" + anyFile + ".json")
-	if err != nil {
-		panic(err) // not reached: the file is embedded
-	}
-	return text
-}
+// Bundle returns the bundle. Its $defs have each event under its event type, each
+// object under its name, and the envelope of every body under "any".
+func Bundle() []byte { return slices.Clone(bundle) }

@@ -6,7 +6,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,15 +20,17 @@ import (
 
 var update = flag.Bool("update", false, "write the schemas instead of comparing them")
 
+// What is generated is checked in, and is what the catalogue, the types and the
+// samples say.
 func TestUpToDate(t *testing.T) {
-	g := &generator{comments: readComments(t)}
-	want := map[string][]byte{"any.json": write(t, anySchema())}
-	for _, e := range persat.Catalogue() {
-		want[e.Type+".json"] = write(t, g.eventSchema(e))
+	m := readModel(t)
+	want := map[string][]byte{"persat.json": write(t, m.bundle()), "events/any.json": write(t, file("any", "Any event"))}
+	for _, e := range m.events {
+		want["events/"+e.Type+".json"] = write(t, file(e.Type, e.Title))
 	}
 	if *update {
 		for name, text := range want {
-			if err := os.WriteFile(filepath.Join("events", name), text, 0o644); err != nil {
+			if err := os.WriteFile(name, text, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -36,59 +40,112 @@ func TestUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		if want[filepath.Base(file)] == nil {
+		if want[file] == nil {
 			t.Errorf("%s is of no event in the catalogue: delete it", file)
 		}
 	}
 	for name, text := range want {
-		got, err := os.ReadFile(filepath.Join("events", name))
+		got, err := os.ReadFile(name)
 		if err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(got, text) {
-			t.Errorf("events/%s is not what the catalogue and the types say: go test ./bridge/persat/schema -update", name)
+			t.Errorf("%s is not what the catalogue and the types say: go test ./bridge/persat/schema -update", name)
 		}
+	}
+	if got := schema.Bundle(); !*update && !bytes.Equal(got, want["persat.json"]) {
+		t.Error("Bundle is not persat.json")
 	}
 }
 
 // What a description says must help those who do not use Go, too, and every
-// member must say on what it stands.
+// member must say on what it stands and what it looks like.
 func TestDescriptions(t *testing.T) {
-	inGo := regexp.MustCompile(`\bnil\b|\bRaw\b|Timestamp|Event\.|json\.`)
-	var walk func(path string, value any)
-	walk = func(path string, value any) {
-		node, isObject := value.(map[string]any)
-		if !isObject {
-			return
+	m := readModel(t)
+	inGo := regexp.MustCompile(`\b([Nn]il|Raw|Timestamp|ID|Catalogue)\b|Event\.|json\.`)
+	used := make(map[string]bool)
+	var fields []string
+	for _, s := range m.structures {
+		for i := range s.goType.NumField() {
+			fields = append(fields, s.goType.Field(i).Name)
 		}
-		if text, ok := node["description"].(string); ok && inGo.MatchString(text) {
-			t.Errorf("%s: %q is about Go", path, text)
+	}
+	check := func(name, title, description string) {
+		if title == "" || description == "" {
+			t.Errorf("%s: title %q, description %q", name, title, description)
 		}
-		for name, child := range node {
-			walk(path+"/"+name, child)
+		if inGo.MatchString(description) {
+			t.Errorf("%s: %q is about Go", name, description)
 		}
-		properties, _ := node["properties"].(map[string]any)
-		for name, property := range properties {
-			p := property.(map[string]any)
-			if p["description"] == "" {
-				t.Errorf("%s: member %s has no description", path, name)
+		for i, word := range regexp.MustCompile("`?[A-Za-z.]+").FindAllString(description, -1) {
+			isField := slices.Contains(fields, word)
+			if word != "Client" && isField && (i == 0 || isGoName(word)) || strings.Contains(strings.TrimRight(word, "."), ".") {
+				t.Errorf("%s: %q is a name in Go: %q", name, word, description)
 			}
 		}
 	}
-	for _, eventType := range persat.Types() {
-		walk(eventType, decode(t, eventSchema(t, eventType)))
+	for _, s := range m.structures {
+		check(s.name, s.title, s.description)
+		for _, member := range s.members {
+			name := s.name + "." + member.name
+			check(name, member.title, member.description)
+			if !strings.Contains(member.description, "`"+member.name+"`") {
+				t.Errorf("%s: its name is not in %q", name, member.description)
+			}
+			if member.example == nil {
+				t.Errorf("%s: no sample has an example", name)
+			}
+			if isNumeric(member.goType) != (member.unit != "") {
+				t.Errorf("%s: a number has a unit, and nothing else has one: got %q", name, member.unit)
+			}
+			used[name], used[member.name] = true, true
+		}
 	}
-	for name, comment := range readComments(t) {
+	for _, table := range []map[string]string{titles, units} {
+		for name := range table {
+			if !used[name] {
+				t.Errorf("%s is no member", name)
+			}
+		}
+	}
+	for name := range openMembers {
+		if !used[name] {
+			t.Errorf("%s is no member", name)
+		}
+	}
+	comments := readComments(t)
+	for name, comment := range comments {
 		typeName, field, isField := strings.Cut(name, ".")
-		if isField && field != "Raw" && comment != "" && status(comment) == "" && status(readComments(t)[typeName]) == "" {
+		if isField && field != "Raw" && status(comment) == "" && status(comments[typeName]) == "" {
 			t.Errorf("%s: neither it nor its type says Documented, Inferred or Unknown", name)
 		}
 	}
 }
 
-func TestEventRefuses(t *testing.T) {
-	for _, eventType := range []string{"", "any", "workorder.cancelled", "../events/any", "client.created.json"} {
-		if text, err := schema.Event(eventType); err == nil {
-			t.Errorf("%q: got %d bytes, want an error", eventType, len(text))
+// isNumeric says that a member is a number, or a list of them.
+func isNumeric(t reflect.Type) bool {
+	if t.Kind() == reflect.Slice && t != reflect.TypeFor[json.RawMessage]() {
+		t = t.Elem()
+	}
+	return t.Kind() == reflect.Int || t.Kind() == reflect.Float64
+}
+
+// Each object is described once: the files of the events only refer to it.
+func TestDefinedOnce(t *testing.T) {
+	files, err := filepath.Glob("events/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, "persat.json") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0
+		if file == "persat.json" {
+			want = 1
+		}
+		if got := bytes.Count(text, []byte(`"WorkOrder": {`)); got != want {
+			t.Errorf("%s defines WorkOrder %d times, want %d", file, got, want)
 		}
 	}
 }
@@ -99,11 +156,10 @@ func TestSamplesValidate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := validate(t, eventSchema(t, eventType), body); err != nil {
-			t.Errorf("%s: %v", eventType, err)
-		}
-		if err := validate(t, schema.Any(), body); err != nil {
-			t.Errorf("%s as any event: %v", eventType, err)
+		for _, name := range []string{eventType, "any"} {
+			if err := validate(t, name, body); err != nil {
+				t.Errorf("%s as %s: %v", eventType, name, err)
+			}
 		}
 	}
 }
@@ -142,7 +198,7 @@ func TestStrictAndOpen(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			err := validate(t, eventSchema(t, tt.eventType), []byte(`{"eventType":"`+tt.eventType+`","payload":`+tt.payload+`,"more":1}`))
+			err := validate(t, tt.eventType, []byte(`{"eventType":"`+tt.eventType+`","payload":`+tt.payload+`,"more":1}`))
 			if (err == nil) != tt.want {
 				t.Errorf("got %v, want valid: %v", err, tt.want)
 			}
@@ -158,66 +214,71 @@ func TestStrictAndOpen(t *testing.T) {
 		`[{"eventType":"workorder.closed"}]`:     false,
 		`{"eventType":"workorder.closed\u000a"}`: false,
 	} {
-		if err := validate(t, schema.Any(), []byte(body)); (err == nil) != want {
+		if err := validate(t, "any", []byte(body)); (err == nil) != want {
 			t.Errorf("any event %s: got %v, want valid: %v", body, err, want)
 		}
 	}
-	if err := validate(t, eventSchema(t, "client.deleted"), []byte(`{"eventType":"client.updated","payload":{"uid_client":"1"}}`)); err == nil {
+	if err := validate(t, "client.deleted", []byte(`{"eventType":"client.updated","payload":{"uid_client":"1"}}`)); err == nil {
 		t.Error("a schema took another event's type")
 	}
-	if err := validate(t, eventSchema(t, "client.deleted"), []byte(`{"eventType":"client.deleted"}`)); err == nil {
+	if err := validate(t, "client.deleted", []byte(`{"eventType":"client.deleted"}`)); err == nil {
 		t.Error("a schema took a body without payload")
 	}
 }
 
-func eventSchema(t *testing.T, eventType string) []byte {
-	t.Helper()
-	text, err := schema.Event(eventType)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func decode(t *testing.T, text []byte) any {
-	t.Helper()
-	var value any
-	if err := json.Unmarshal(text, &value); err != nil {
-		t.Fatal(err)
-	}
-	return value
-}
-
-// validate holds body to a schema as 2020-12, and as draft 07: the same files
-// are used under both, so the two must agree.
-func validate(t *testing.T, text, body []byte) error {
+// validate holds body to an event's schema: as 2020-12 and as draft 07, because the
+// same files are used under both, and by the file of the event and by the bundle,
+// which takes the event type from the body. All must agree.
+func validate(t *testing.T, name string, body []byte) error {
 	t.Helper()
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
+	var envelope struct{ EventType string }
+	_ = json.Unmarshal(body, &envelope) // no object has no event type
+	files := []string{"events/" + name + ".json"}
+	if envelope.EventType == name {
+		files = append(files, "persat.json")
+	}
 	var results []error
-	for _, draft := range []*jsonschema.Draft{jsonschema.Draft2020, jsonschema.Draft7} {
+	for _, file := range files {
+		for _, draft := range []*jsonschema.Draft{jsonschema.Draft2020, jsonschema.Draft7} {
+			results = append(results, compile(t, draft, file).Validate(value))
+		}
+	}
+	for _, result := range results {
+		if (result == nil) != (results[0] == nil) {
+			t.Errorf("%s: the file as 2020-12 and as draft 07, and the bundle as both, differ: %v", body, results)
+		}
+	}
+	return results[0]
+}
+
+// compile compiles the schema of a file.
+func compile(t *testing.T, draft *jsonschema.Draft, file string) *jsonschema.Schema {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(draft)
+	for _, name := range slices.Compact([]string{"persat.json", file}) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
 		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if draft == jsonschema.Draft7 {
-			delete(document.(map[string]any), "$schema")
+			delete(document.(object), "$schema")
 		}
-		c := jsonschema.NewCompiler()
-		c.DefaultDraft(draft)
-		if err := c.AddResource("event.json", document); err != nil {
+		if err := c.AddResource("file:///schema/"+name, document); err != nil {
 			t.Fatal(err)
 		}
-		s, err := c.Compile("event.json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		results = append(results, s.Validate(value))
 	}
-	if (results[0] == nil) != (results[1] == nil) {
-		t.Errorf("as 2020-12: %v; as draft 07: %v", results[0], results[1])
+	s, err := c.Compile("file:///schema/" + file)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return results[0]
+	return s
 }
