@@ -13,11 +13,12 @@ import (
 
 // decision is what a list of results means for the journal.
 type decision struct {
-	dead   []burial       // pending events that will not be stored
+	dead   []deadResult   // pending events that will not be stored
 	forget []journal.Item // events whose ids the sender may use again
 }
 
-type burial struct {
+// deadResult is a result that makes its event a dead letter.
+type deadResult struct {
 	result
 	death journal.Death
 }
@@ -160,7 +161,7 @@ func (l *loop) decide(results []result, now time.Time) (d decision) {
 			if journal.Damaged(f) { // only the sender has it whole, and must not be told that it is a repeat
 				d.forget = append(d.forget, res.item)
 			}
-			d.dead = append(d.dead, burial{*res, journal.Death{At: now, Reason: deathReason(f), Attempts: t.Attempts}})
+			d.dead = append(d.dead, deadResult{*res, journal.Death{At: now, Reason: deathReason(f), Attempts: t.Attempts}})
 		case l.replay.fills && errors.Is(f, journal.ErrNotFound): // only the sender can bring it back
 			d.forget = append(d.forget, res.item)
 		}
