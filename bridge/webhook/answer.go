@@ -23,6 +23,7 @@ var (
 	errInFlight     = &refusal{code: http.StatusServiceUnavailable, reason: TooManyInFlight, text: "too many requests in flight", retryAfter: 1}
 	errReading      = &refusal{code: http.StatusServiceUnavailable, reason: TooManyReading, text: "too many requests are being sent", retryAfter: 1, closes: true, cut: true}
 	errBodyMemory   = &refusal{code: http.StatusServiceUnavailable, reason: NoBodyMemory, text: "too many large requests in flight", retryAfter: 1, closes: true}
+	errCompressed   = &refusal{code: http.StatusUnsupportedMediaType, reason: CompressedBody, text: "compressed bodies are not taken: send the body as it was signed"}
 	errBodyTooLarge = &refusal{code: http.StatusRequestEntityTooLarge, reason: BodyTooLarge, text: "body too large", closes: true}
 	errBodyCutShort = &refusal{code: http.StatusBadRequest, reason: BodyIncomplete, text: "body incomplete", closes: true, cut: true}
 	errDraining     = &refusal{code: http.StatusServiceUnavailable, reason: Stopping, text: "shutting down", retryAfter: 5, closes: true}

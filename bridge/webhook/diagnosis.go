@@ -32,6 +32,8 @@ var remedies = map[Reason]string{
 	WrongSignature: "requests are signed with a secret that this source does not have, and are refused: " +
 		"copy the endpoint's signing secret from the sender's portal (the page of this endpoint, not of another) to the source's secrets; " +
 		"if it is the same, something in between, such as a proxy or a firewall, rewrites the body",
+	CompressedBody: "requests have a compressed body, of which the signature is not, and are refused: " +
+		"switch compression (Content-Encoding: gzip and the like) off at the sender, or at the proxy that adds it",
 	BadTimestamp: "requests are signed well, but at a time outside the source's tolerance, and are refused: " +
 		"set this host's clock (NTP); if it is right, something in between holds requests back",
 	MissingCredentials: "requests come without the credentials of this source, and are refused: " +
@@ -176,7 +178,7 @@ func (d *diagnosis) verified(address string, now time.Time) {
 // endsVerified are the reasons that a delivery which verifies disproves. That one event
 // fits, or is sent to the right path, says nothing of those that do not and are not.
 var endsVerified = map[Reason]bool{
-	MissingSignature: true, MalformedSignature: true, WrongSignature: true, BadTimestamp: true,
+	MissingSignature: true, MalformedSignature: true, WrongSignature: true, BadTimestamp: true, CompressedBody: true,
 	MissingCredentials: true, WrongCredentials: true, BadAddress: true, BodyIncomplete: true,
 }
 

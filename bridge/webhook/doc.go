@@ -28,6 +28,7 @@
 //	503  its place was needed while it was being sent, or too much memory held by large bodies
 //	400  the body ended early
 //	400  signature headers missing or malformed
+//	415  the body is compressed, and the signature is of other bytes
 //	401  signature wrong, credentials wrong or missing, or the timestamp outside the tolerance
 //	429  over the source's rate limit
 //	503  too many requests in Accept
@@ -53,8 +54,10 @@
 // that is signed well can be stale: so a wrong clock is never mistaken for a
 // wrong secret. The tests hold it against both libraries, in both directions.
 //
-// The signature covers the bytes as they arrived. Nothing is decompressed:
-// what a Content-Encoding hides is authentic but not JSON, and is quarantined.
+// The signature covers the bytes as they arrived. Nothing is decompressed, because a
+// stranger's few kilobytes could become megabytes. A compressed body that was signed
+// after it was packed is authentic but not JSON, and is quarantined; one that was packed
+// on the way is refused with a 415, which tells the sender what a 401 would hide.
 //
 // # What a stranger can hold
 //

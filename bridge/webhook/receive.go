@@ -41,6 +41,9 @@ func (s *Server) receive(c echo.Context) error {
 	now := time.Now()
 	v := g.authenticator().check(r, b.bytes, now)
 	if !v.OK() {
+		if v.Reason == WrongSignature && compressed(r.Header, b.bytes) {
+			return errCompressed
+		}
 		refused := unauthenticated(v)
 		if g.kind == AuthBasic {
 			refused.challenge = `Basic realm="persat-bridge"`
@@ -159,8 +162,12 @@ func delivery(source string, v Verdict, h http.Header, body []byte) bridge.Deliv
 	return d
 }
 
-// compressed says whether a body that is not JSON is so for its coding.
+// compressed reports whether a body that is not JSON, or not what was signed, is
+// compressed. A Content-Encoding that a proxy left when it unpacked the body is no evidence.
 func compressed(h http.Header, body []byte) bool {
+	if bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n\ufeff"), []byte("{")) {
+		return false
+	}
 	coding := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding")))
 	return slices.Contains([]string{"gzip", "x-gzip", "deflate", "br", "zstd", "compress"}, coding) || bytes.HasPrefix(body, []byte{0x1f, 0x8b})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -172,6 +173,42 @@ func TestReceiveOddBodies(t *testing.T) {
 			d := f.acceptor.deliveries()[0]
 			if d.Type != tt.wantType || !strings.Contains(d.Unusable, tt.wantReason) || (d.Unusable == "") != (tt.wantReason == "") || string(d.Body) != tt.body {
 				t.Errorf("got type %q, %q, want type %q, %q, and the body as it came", d.Type, d.Unusable, tt.wantType, tt.wantReason)
+			}
+		})
+	}
+}
+
+// A proxy packed the body after it was signed. The answer was "signature wrong", and the
+// operator looked for another secret.
+func TestReceiveCompressedAfterSigning(t *testing.T) {
+	packed := "\x1f\x8b\x08\x00rest"
+	tests := []struct {
+		name, coding, body string
+		code               int
+		reason             Reason
+	}{
+		{"gzip", "gzip", packed, 415, CompressedBody},
+		{"gzip without its header", "", packed, 415, CompressedBody},
+		{"brotli", "br", "\x8b\x02", 415, CompressedBody},
+		{"header alone: the proxy unpacked it", "gzip", event + " ", 401, WrongSignature},
+		{"another body", "", event + " ", 401, WrongSignature},
+		{"no coding", "identity", event + " ", 401, WrongSignature},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, Options{})
+			r := signed(t, secretA, "msg_1", time.Now(), event)
+			r.Body = io.NopCloser(strings.NewReader(tt.body))
+			r.ContentLength = int64(len(tt.body))
+			r.Header.Set("Content-Encoding", tt.coding)
+			if got := f.do(r); got.code != tt.code {
+				t.Errorf("got %d, want %d", got.code, tt.code)
+			}
+			if n := f.rejected("persat", tt.reason); n != 1 {
+				t.Errorf("rejected_total of %s: got %d, want 1", tt.reason, n)
+			}
+			if got := f.acceptor.deliveries(); len(got) != 0 {
+				t.Errorf("got %d deliveries, want none", len(got))
 			}
 		})
 	}

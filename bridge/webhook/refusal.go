@@ -18,7 +18,9 @@ const (
 	MalformedSignature Reason = "malformed_signature"
 	WrongSignature     Reason = "wrong_signature"
 	// BadTimestamp: signed well, but too long ago or in the future.
-	BadTimestamp       Reason = "timestamp"
+	BadTimestamp Reason = "timestamp"
+	// CompressedBody: the signature is of other bytes than a Content-Encoding has made.
+	CompressedBody     Reason = "compressed"
 	MissingCredentials Reason = "missing_credentials"
 	WrongCredentials   Reason = "credentials"
 	BadAddress         Reason = "address"
@@ -47,7 +49,7 @@ const (
 )
 
 var reasons = []Reason{
-	MissingSignature, MalformedSignature, WrongSignature, BadTimestamp, MissingCredentials, WrongCredentials,
+	MissingSignature, MalformedSignature, WrongSignature, BadTimestamp, CompressedBody, MissingCredentials, WrongCredentials,
 	BadAddress, OverRate, TooManyInFlight, TooManyReading, NoBodyMemory, BodyTooLarge, BodyIncomplete,
 	JournalFull, JournalFailed, JournalStalled, NotInStream, Stopping, NotAccepted, Panicked, NotFound, WrongMethod,
 }
