@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 )
@@ -37,6 +38,7 @@ type memory struct {
 	created  string
 	ids      []string // the message at sequence i+1
 	bodies   []string
+	times    []time.Time                 // when each was stored; beyond its end that is not known
 	fail     func(e *bridge.Event) error // before anything is stored
 	look     func(ctx context.Context) error
 	sessions []*memorySession
@@ -102,7 +104,8 @@ func (s *memorySession) publish(e *bridge.Event) (bridge.Receipt, error) {
 			return bridge.Receipt{Sequence: uint64(i + 1), Duplicate: true}, nil
 		}
 	}
-	m.ids, m.bodies = append(m.ids, e.MessageID()), append(m.bodies, string(e.Body))
+	m.times = append(m.times[:min(len(m.times), len(m.ids))], make([]time.Time, max(len(m.ids)-len(m.times), 0))...)
+	m.ids, m.bodies, m.times = append(m.ids, e.MessageID()), append(m.bodies, string(e.Body)), append(m.times, time.Now())
 	return bridge.Receipt{Sequence: uint64(len(m.ids))}, nil
 }
 
@@ -129,7 +132,11 @@ func (s *memorySession) Message(_ context.Context, seq uint64) (bridge.Message, 
 	if seq == 0 || seq > uint64(len(s.m.ids)) {
 		return bridge.Message{}, bridge.ErrNoMessage
 	}
-	return bridge.Message{Seq: seq, ID: s.m.ids[seq-1]}, nil
+	found := bridge.Message{Seq: seq, ID: s.m.ids[seq-1]}
+	if seq <= uint64(len(s.m.times)) {
+		found.Stored = s.m.times[seq-1]
+	}
+	return found, nil
 }
 
 func (s *memorySession) Deleted(context.Context) ([]bridge.SequenceRange, error) { return nil, nil }
