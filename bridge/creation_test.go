@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
@@ -42,7 +43,7 @@ func TestStreamThatTheServerCannotReadIsNotCreated(t *testing.T) {
 			n.Configure(wrong)
 			n.Run()
 			r.accept(delivery("msg_20", "0"), bridge.Accepted)
-			natstest.Eventually(t, "the stream is missing", func() bool { return said.FilterMessageSnippet("cannot be looked at or made").Len() > 0 })
+			testwait.Eventually(t, "the stream is missing", func() bool { return said.FilterMessageSnippet("cannot be looked at or made").Len() > 0 })
 			n.Stop()
 			n.Configure(right)
 			n.Run()
@@ -63,7 +64,7 @@ func TestStreamIsRecreatedByAnOperator(t *testing.T) {
 		o.Creation = bridge.NewCreation(o.Journal, "PERSAT", false)
 		o.Publisher = overURL(t, n.URL, o.Creation, zap.NewNop())
 	})
-	natstest.Eventually(t, "the stream is created", func() bool { _, err := js.Stream(t.Context(), "PERSAT"); return err == nil })
+	testwait.Eventually(t, "the stream is created", func() bool { _, err := js.Stream(t.Context(), "PERSAT"); return err == nil })
 	if err := r.bridge.RecreateStream(t.Context()); err == nil {
 		t.Error("a stream that is there may be recreated")
 	}
@@ -77,7 +78,7 @@ func TestStreamIsRecreatedByAnOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.accept(delivery("msg_2", "48"), bridge.Accepted)
-	natstest.Eventually(t, "a notice says what to do", func() bool {
+	testwait.Eventually(t, "a notice says what to do", func() bool {
 		s := r.bridge.Status(t.Context())
 		return s.StreamMissing && strings.Contains(strings.Join(s.Notices, "\n"), "persat-bridge stream recreate")
 	})

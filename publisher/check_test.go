@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -360,7 +361,7 @@ func TestCheckInCluster(t *testing.T) {
 	nodes := natstest.Cluster(t, "")
 	js := nodes[0].JetStream()
 	o := optionsFor(nodes[0].URL)
-	natstest.Eventually(t, "the cluster makes a stream", func() bool {
+	testwait.Eventually(t, "the cluster makes a stream", func() bool {
 		_, err := js.CreateStream(t.Context(), plain())
 		return err == nil
 	})
@@ -374,5 +375,5 @@ func TestCheckInCluster(t *testing.T) {
 	}
 	o.Stream.Replicas = 3
 	updateStream(func(c *jetstream.StreamConfig) { c.Replicas = 3 })(t, nodes[0], js)
-	natstest.Eventually(t, "three replicas, as configured", func() bool { return said("ok: it has 3 replicas") && !said("warning: ") })
+	testwait.Eventually(t, "three replicas, as configured", func() bool { return said("ok: it has 3 replicas") && !said("warning: ") })
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -82,7 +83,7 @@ func keyPair(t *testing.T, create func() (nkeys.KeyPair, error)) (key nkeys.KeyP
 func clientOf(t *testing.T, n *natstest.Server) string {
 	t.Helper()
 	var connz *server.Connz
-	natstest.Eventually(t, "one connection is left: those refused before may still be ending", func() bool {
+	testwait.Eventually(t, "one connection is left: those refused before may still be ending", func() bool {
 		var err error
 		if connz, err = n.Inside.Connz(&server.ConnzOptions{Username: true}); err != nil {
 			t.Fatal(err)

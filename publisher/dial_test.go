@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/net/dns/dnsmessage"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -100,7 +101,7 @@ func TestTheRefusalIsTold(t *testing.T) {
 	n := natstest.Start(t, `authorization: {user: bridge, password: pa55}`)
 	silent := 0
 	for range 10 {
-		_, err := Dial(context.Background(), ConnectOptions{URL: n.URL + ",nats://" + natstest.FreeAddress(t), User: "bridge", Password: "wr0ng"})
+		_, err := Dial(context.Background(), ConnectOptions{URL: n.URL + ",nats://" + testwait.FreeAddress(t), User: "bridge", Password: "wr0ng"})
 		if err == nil {
 			t.Fatal("connected")
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -416,7 +417,7 @@ func codeOf(f *bridge.Failure) jetstream.ErrorCode {
 func storedOnce(t *testing.T, js jetstream.JetStream, p *JetStream, s bridge.Session, e *bridge.Event) {
 	t.Helper()
 	var last *bridge.Failure
-	natstest.Eventually(t, "the event goes after the repair", func() bool {
+	testwait.Eventually(t, "the event goes after the repair", func() bool {
 		select {
 		case <-s.Done():
 			s = open(t, p)

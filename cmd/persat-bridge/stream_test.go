@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -15,13 +16,13 @@ func TestStreamRecreate(t *testing.T) {
 	js := n.JetStream()
 	b := newBridgeProcess(t, "NATS_URL="+n.URL)
 	b.start()
-	natstest.Eventually(t, "the stream is created", func() bool { _, err := js.Stream(t.Context(), "PERSAT"); return err == nil })
+	testwait.Eventually(t, "the stream is created", func() bool { _, err := js.Stream(t.Context(), "PERSAT"); return err == nil })
 	if _, err := js.Publish(t.Context(), "persat.stranger", nil); err != nil {
 		t.Fatal(err)
 	}
 	o := newOracle(t, b.url)
 	o.postCount(1)
-	natstest.Eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 	command := func(args ...string) (code int, said string) {
 		var out bytes.Buffer
 		code = run(t.Context(), args, []string{"PERSAT_BRIDGE_ADMIN_LISTEN=" + strings.TrimPrefix(b.admin, "http://")}, strings.NewReader(""), &out, &out)
@@ -34,14 +35,14 @@ func TestStreamRecreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.deliver(newSender(b.url, o.secret, 1), "WO-held", 1)
-	natstest.Eventually(t, "the log says that it is missing", func() bool { return strings.Contains(b.said(), "though events were published to it") })
+	testwait.Eventually(t, "the log says that it is missing", func() bool { return strings.Contains(b.said(), "though events were published to it") })
 	if code, said := command("stream", "recreate"); code != exitUsage || !strings.Contains(said, "--yes") {
 		t.Errorf("asked, and nobody answered: got %d %s", code, said)
 	}
 	if code, said := command("stream", "recreate", "--yes"); code != exitDone || !strings.Contains(said, "stream PERSAT was created at") {
 		t.Errorf("got %d %s", code, said)
 	}
-	natstest.Eventually(t, "the held event is published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(t, "the held event is published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 	if code, _ := command("stream"); code != exitUsage {
 		t.Errorf("without a word what to do: got %d", code)
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // Cluster runs three servers in this process that are the cluster "three". extra is
@@ -32,7 +34,7 @@ func newCluster(t testing.TB, extra string, make func(testing.TB, string) *Serve
 	t.Helper()
 	var addresses, routes []string
 	for range 3 {
-		address := FreeAddress(t)
+		address := testwait.FreeAddress(t)
 		addresses, routes = append(addresses, address), append(routes, fmt.Sprintf("%q", "nats://"+address))
 	}
 	for i, address := range addresses {
@@ -68,13 +70,13 @@ func URLs(servers []*Server) string {
 // JetStream.
 func HubAndLeaf(t testing.TB, leafDomain string) (hub, leaf *Server) {
 	t.Helper()
-	address := FreeAddress(t)
+	address := testwait.FreeAddress(t)
 	hub = Start(t, fmt.Sprintf("server_name: hub\njetstream: {store_dir: $STORE, domain: hub}\nleafnodes: {listen: %q}", address))
 	jetStream := fmt.Sprintf("jetstream: {store_dir: $STORE, domain: %s}", leafDomain)
 	if leafDomain == "" {
 		jetStream = "jetstream: {store_dir: $STORE, enabled: false}"
 	}
 	leaf = Start(t, fmt.Sprintf("server_name: leaf\n%s\nleafnodes: {remotes: [{url: %q}]}", jetStream, "nats://"+address))
-	Eventually(t, "the leaf reaches its hub", func() bool { return hub.Inside.NumLeafNodes() == 1 && leaf.Inside.NumLeafNodes() == 1 })
+	testwait.Eventually(t, "the leaf reaches its hub", func() bool { return hub.Inside.NumLeafNodes() == 1 && leaf.Inside.NumLeafNodes() == 1 })
 	return hub, leaf
 }

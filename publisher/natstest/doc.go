@@ -2,5 +2,5 @@
 // as a process of their own that a test can pause and kill (StartChild); alone or three
 // as a cluster; behind a proxy that cuts, holds or slows a connection (NewProxy).
 //
-// It imports nothing of the product, so that every package can use it.
+// It imports nothing of the product, so that the tests of every package can use it.
 package natstest

@@ -11,12 +11,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // store makes a stream when there is none and stores a message.
 func store(t *testing.T, js jetstream.JetStream, replicas int) {
 	t.Helper()
-	Eventually(t, "a message is stored", func() bool {
+	testwait.Eventually(t, "a message is stored", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: replicas}); err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
 )
 
 // Server is a nats-server with JetStream. It keeps its address and its store over a
@@ -27,7 +29,7 @@ type Server struct {
 
 	file   string // the configuration
 	change []func(*server.Options)
-	child  *child
+	child  *testproc.Process
 }
 
 // Start runs a server in this process until the test ends. Its configuration is
@@ -83,7 +85,7 @@ func (s *Server) options() *server.Options {
 func (s *Server) Run() {
 	s.Helper()
 	if s.child != nil {
-		s.child.start()
+		s.child.Start()
 		return
 	}
 	o := s.options()
@@ -114,7 +116,9 @@ func (s *Server) Run() {
 func (s *Server) Stop() {
 	s.Helper()
 	if s.child != nil {
-		s.child.stop()
+		if s.child.Running() {
+			s.child.Stop()
+		}
 		return
 	}
 	if s.Inside != nil {

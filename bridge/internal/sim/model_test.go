@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -108,7 +109,7 @@ func (p *pair) step() string {
 	case n < 95:
 		p.check(p.js.DeleteStream(p.Context(), "PERSAT"))
 		// The server removes the files in its own time.
-		natstest.Eventually(p, "the directory is gone", func() bool { return len(p.files("PERSAT")) == 0 })
+		testwait.Eventually(p, "the directory is gone", func() bool { return len(p.files("PERSAT")) == 0 })
 		p.recreate()
 		p.kept = ""
 		return "recreate"

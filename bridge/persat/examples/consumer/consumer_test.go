@@ -22,6 +22,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
@@ -211,7 +212,7 @@ func TestOracleKilled(t *testing.T) {
 		c.start()
 		// Somewhere in the next part of the work, to the microsecond.
 		target := uint64(stored*(kill+1)/(kills+1) - random.IntN(stored/(kills+1)))
-		natstest.Eventually(t, "progress", func() bool { c.alive(); return done() >= target })
+		testwait.Eventually(t, "progress", func() bool { c.alive(); return done() >= target })
 		time.Sleep(time.Duration(random.IntN(3000)) * time.Microsecond)
 		c.end(syscall.SIGKILL)
 		if at := done(); at >= uint64(stored) {
@@ -219,7 +220,7 @@ func TestOracleKilled(t *testing.T) {
 		}
 	}
 	c.start()
-	natstest.Eventually(t, "all messages acknowledged", func() bool {
+	testwait.Eventually(t, "all messages acknowledged", func() bool {
 		c.alive()
 		info := progress(t, js)
 		return info.NumPending == 0 && info.NumAckPending == 0

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -20,7 +21,7 @@ func config() jetstream.ConsumerConfig {
 
 func create(t *testing.T, js jetstream.JetStream, messages ...string) {
 	t.Helper()
-	natstest.Eventually(t, "the stream is created", func() bool {
+	testwait.Eventually(t, "the stream is created", func() bool {
 		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 		return err == nil
 	})

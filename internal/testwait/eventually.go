@@ -1,0 +1,35 @@
+// Package testwait has what tests of all packages wait with, and the ports that they
+// listen on meanwhile.
+package testwait
+
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// Patience is how long Eventually waits. Only a test that fails takes as long, and a
+// machine that is busy must not make one fail.
+var Patience = 2 * time.Minute
+
+// Eventually waits for a state that has to come and that nothing announces. A test whose
+// parts all run in its process waits in a testing/synctest bubble or for an event instead.
+func Eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Patience); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// FreeAddress returns a loopback address whose port was free a moment ago.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
