@@ -199,21 +199,26 @@ func (s *Server) recreateStream(c echo.Context) error {
 	return c.NoContent(http.StatusNoContent)
 }
 
-// learn answers what the bodies accepted since= have shown.
+// learn answers what the newest bodies have shown: those accepted since=, limit= at most.
 func (s *Server) learn(c echo.Context) error {
-	q, since := c.QueryParams(), time.Time{}
+	q, since, limit := c.QueryParams(), time.Time{}, 0
 	for name := range q {
-		if name != "since" {
-			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("there is no parameter %q here: there is since", name))
+		if name != "since" && name != "limit" {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("there is no parameter %q here: there are since, limit", name))
 		}
 	}
+	var err error
 	if text := q.Get("since"); text != "" {
-		var err error
 		if since, err = ParseTime(text, time.Now()); err != nil {
 			return echo.NewHTTPError(http.StatusBadRequest, "since: "+err.Error())
 		}
 	}
-	lessons, err := s.o.Learn(c.Request().Context(), since)
+	if text := q.Get("limit"); text != "" {
+		if limit, err = strconv.Atoi(text); err != nil || limit < 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, "limit is a number from 1 on")
+		}
+	}
+	lessons, err := s.o.Learn(c.Request().Context(), since, limit)
 	if err != nil {
 		return err
 	}

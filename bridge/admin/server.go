@@ -60,9 +60,9 @@ type Options struct {
 	Log      *zap.Logger
 	// Level is what Log writes, for /api/log to change; nil leaves that out.
 	Level *zap.AtomicLevel
-	// Learn compares the retained bodies with the catalogue of the sender's events, for
-	// /api/learn; its answer becomes JSON. nil leaves that out.
-	Learn func(ctx context.Context, since time.Time) (any, error)
+	// Learn compares the newest bodies, so many at most (0: all), with the catalogue of
+	// the sender's events, for /api/learn; its answer becomes JSON. nil leaves that out.
+	Learn func(ctx context.Context, since time.Time, limit int) (any, error)
 }
 
 // Server is the operators' listener. It serves until Serve's context ends.

@@ -170,7 +170,9 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Gatherer: registry,
 		Log:      log,
 		Level:    level,
-		Learn:    func(ctx context.Context, since time.Time) (any, error) { return learnJournal(ctx, a.journal, since) },
+		Learn: func(ctx context.Context, since time.Time, limit int) (any, error) {
+			return learnJournal(ctx, a.journal, since, limit)
+		},
 	}, a.bridge)
 	if err != nil {
 		return nil, err

@@ -80,16 +80,17 @@ func (p *program) learn(ctx context.Context, o *learnOptions, since time.Time) (
 	}
 	var lessons persat.Lessons
 	err := p.reading(&o.journalFlags, func(j *journal.Journal) (err error) {
-		lessons, err = learnJournal(ctx, j, since)
+		lessons, err = learnJournal(ctx, j, since, 0)
 		return err
 	})
 	return lessons, err
 }
 
-// learnJournal reads the bodies that a journal still has. A body that cannot be read is
+// learnJournal reads the newest bodies that a journal has, limit at most (0: all). A body that cannot be read is
 // left out: 'journal verify' tells of those.
-func learnJournal(ctx context.Context, j *journal.Journal, since time.Time) (persat.Lessons, error) {
+func learnJournal(ctx context.Context, j *journal.Journal, since time.Time, limit int) (persat.Lessons, error) {
 	var l persat.Learner
+	read := 0
 	for e, err := range j.Newest(0) {
 		if err != nil {
 			return persat.Lessons{}, err
@@ -101,9 +102,10 @@ func learnJournal(ctx context.Context, j *journal.Journal, since time.Time) (per
 		if err != nil {
 			continue
 		}
-		if r.Accepted.Before(since) {
+		if r.Accepted.Before(since) || limit > 0 && read == limit {
 			break
 		}
+		read++
 		if body, err := j.Body(e.Seq); err == nil {
 			l.Add(body, r.Accepted)
 		}

@@ -58,6 +58,12 @@ func TestPage(t *testing.T) {
 	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
 	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
 
+	// What the catalogue does not know is shown, and no value of it.
+	post([]byte(`{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"sEcReT"}}`))
+	p.open(b.admin)
+	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: member payload.priority (string)') && !$('#learned').includes('sEcReT')`)
+	p.waitFor("how much", `$('#learned-head').includes('1 thing that the catalogue does not know')`)
+
 	// Events arrive without a reload.
 	for _, eventType := range persat.Types() {
 		for i := range 4 {

@@ -51,7 +51,7 @@ function translate() {
   for (const b of $('languages').children) b.setAttribute('aria-pressed', b.dataset.lang === lang);
   events.rows.clear();
   dead.rows.clear();
-  if (seen.status) { showHistory(); showStream(); refreshEvents(); refreshDead(); } else { $('sentence').textContent = w.looking; }
+  if (seen.status) { showHistory(); showStream(); showLearned(); refreshEvents(); refreshDead(); } else { $('sentence').textContent = w.looking; }
 }
 
 // Elements.
@@ -461,6 +461,26 @@ function showReplay(r) {
 $('log-level').addEventListener('change', () => quietly(async () => { await api('log', 'PUT', { level: $('log-level').value }); }));
 async function refreshLog() { $('log-level').value = (await api('log')).level; }
 
+// What the catalogue does not know.
+
+async function refreshLearned() {
+  try {
+    seen.learned = await api('learn?limit=5000');
+  } catch (e) {
+    if (!(e instanceof Refused)) throw e;
+    return; // a bridge of another program has no catalogue
+  }
+  showLearned();
+}
+
+function showLearned() {
+  const l = seen.learned;
+  $('learned-panel').hidden = !l?.new;
+  if (!l?.new) return;
+  $('learned-head').textContent = w.learned(l.new);
+  $('learned').replaceChildren(...l.types.flatMap((t) => t.new.map((text) => el('li', '', `${t.type}: ${text}`))));
+}
+
 // The rounds.
 
 // quietly runs f; that the bridge does not answer is shown, not thrown.
@@ -489,6 +509,7 @@ async function round() {
     }
     if (first || turn % 5 === 0) await refreshHistory();
     if (first || turn % 10 === 0) { await refreshStream(); await refreshLog(); }
+    if (first || turn % 60 === 0) await refreshLearned();
   });
   going = false;
 }
