@@ -110,31 +110,35 @@ func TestDomain(t *testing.T) {
 // Hub and leaf both have the stream: each event is acknowledged by both. What only the other
 // one has counts for nothing, and its sequences were taken for ours.
 func TestAcknowledgementOfAnotherDomain(t *testing.T) {
-	hub, leaf := natstest.HubAndLeaf(t, "leaf")
-	inHub, inLeaf := hub.JetStream(), leaf.JetStream()
-	makeStream(t, inHub, plain())
-	for range 5 {
-		if _, err := inHub.Publish(t.Context(), "persat.other", nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o := optionsFor(leaf.URL)
-	o.Connect.Domain = "leaf"
-	s := connect(t, o)
-	// The leaf's stream does not take the event: only the hub's acknowledges.
-	updateStream(func(c *jetstream.StreamConfig) { c.NoAck = true })(t, leaf, inLeaf)
-	_, f := publish(t, s, event("msg_1"))
-	if f == nil || f.Class != bridge.Held || !strings.Contains(f.Reason, "domain hub acknowledged") || !strings.Contains(f.Reason, "that of domain leaf did not") {
-		t.Errorf("got %v, want held for the acknowledgement of the hub", f)
-	}
-	updateStream(func(c *jetstream.StreamConfig) { c.NoAck = false })(t, leaf, inLeaf)
-	if receipt := mustPublish(t, s, "msg_1"); receipt.Sequence != 1 {
-		t.Errorf("got %+v, want the sequence in the leaf", receipt)
-	}
-	for i := range 50 { // whichever acknowledgement comes first
-		if receipt := mustPublish(t, s, fmt.Sprint("msg_1", i)); receipt.Sequence != uint64(i+2) {
-			t.Fatalf("got %+v, want sequence %d of the leaf", receipt, i+2)
-		}
+	for name, domain := range map[string]string{"configured": "leaf", "learned from the stream": ""} {
+		t.Run(name, func(t *testing.T) {
+			hub, leaf := natstest.HubAndLeaf(t, "leaf")
+			inHub, inLeaf := hub.JetStream(), leaf.JetStream()
+			makeStream(t, inHub, plain())
+			for range 5 {
+				if _, err := inHub.Publish(t.Context(), "persat.other", nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := optionsFor(leaf.URL)
+			o.Connect.Domain = domain
+			s := connect(t, o)
+			// The leaf's stream does not take the event: only the hub's acknowledges.
+			updateStream(func(c *jetstream.StreamConfig) { c.NoAck = true })(t, leaf, inLeaf)
+			_, f := publish(t, s, event("msg_1"))
+			if f == nil || f.Class != bridge.Held || !strings.Contains(f.Reason, "domain hub acknowledged") || !strings.Contains(f.Reason, "that of domain leaf did not") {
+				t.Errorf("got %v, want held for the acknowledgement of the hub", f)
+			}
+			updateStream(func(c *jetstream.StreamConfig) { c.NoAck = false })(t, leaf, inLeaf)
+			if receipt := mustPublish(t, s, "msg_1"); receipt.Sequence != 1 {
+				t.Errorf("got %+v, want the sequence in the leaf", receipt)
+			}
+			for i := range 50 { // whichever acknowledgement comes first
+				if receipt := mustPublish(t, s, fmt.Sprint("msg_1", i)); receipt.Sequence != uint64(i+2) {
+					t.Fatalf("got %+v, want sequence %d of the leaf", receipt, i+2)
+				}
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -97,6 +98,10 @@ func TestDiagnosisOfOtherRefusals(t *testing.T) {
 		{"PUT", svix, func(r *http.Request) { r.Method = "PUT" }, WrongMethod, "POST"},
 		{"redirect that made it a GET", svix, func(r *http.Request) { r.Method = "GET" }, WrongMethod, "redirect"},
 		{"too large", svix, func(r *http.Request) { r.ContentLength = 5 << 20 }, BodyTooLarge, "max_body_bytes"},
+		{"compressed after it was signed", svix, func(r *http.Request) {
+			r.Body = io.NopCloser(strings.NewReader("\x1f\x8b\x08\x00rest"))
+			r.ContentLength = 8
+		}, CompressedBody, "switch compression"},
 		{"over the rate", Source{Name: "persat", Auth: AuthNone, RateLimit: 1e-9}, func(*http.Request) {}, OverRate, "rate_limit"},
 	}
 	for _, tt := range tests {
