@@ -5,7 +5,7 @@
 # make soak        the simulations and the oracles in full (half an hour), the seeds printed
 # make mutations   the simulations over deliberate faults: each has to be caught
 # make compose-test  docker-compose.yml in the Docker engine of this machine
-# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx
+# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx, node, tsc, mypy
 # make build       bin/persat-bridge, static
 # make fuzz        each fuzz target for FUZZSECONDS (30)
 GO          ?= go
@@ -26,6 +26,8 @@ test: tools
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
 	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
+	@command -v node >/dev/null && command -v tsc >/dev/null || echo "SKIPPED, NOT TESTED: the types for TypeScript (no node or tsc)"
+	@command -v mypy >/dev/null || echo "SKIPPED, NOT TESTED: the types for Python (no mypy)"
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || echo "SKIPPED, NOT TESTED: a bridge behind nginx (no nginx)"
 
 check: lint test fuzz
@@ -75,7 +77,11 @@ tools:
 	  command -v chromium >/dev/null || missing="$$missing chromium fonts-dejavu-core"; \
 	  command -v strace >/dev/null || missing="$$missing strace"; \
 	  command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
+	  command -v node >/dev/null || missing="$$missing nodejs"; \
+	  command -v tsc >/dev/null || missing="$$missing node-typescript"; \
+	  command -v mypy >/dev/null || missing="$$missing mypy"; \
 	  promtool=; command -v promtool >/dev/null || test -x bin/promtool || promtool=1; \
+	  test -z "$$missing$$promtool" || echo "tools: installing$$missing$${promtool:+ promtool} with apt-get"; \
 	  test -z "$$missing$$promtool" || apt-get update -qq >/dev/null 2>&1; \
 	  test -z "$$missing" || apt-get install -y -qq --no-install-recommends $$missing >/dev/null 2>&1; \
 	  test -z "$$promtool" || { mkdir -p bin; d=$$(mktemp -d); chmod 755 $$d; \

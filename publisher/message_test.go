@@ -2,8 +2,11 @@ package publisher
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -256,4 +259,44 @@ func FuzzPercentEncode(f *testing.F) {
 			t.Errorf("%q came back as %q, %v", s, got, err)
 		}
 	})
+}
+
+// The clients in other languages read the headers of clients/vectors.json: those are
+// what a message has.
+func TestHeadersOfVectors(t *testing.T) {
+	text, err := os.ReadFile("../clients/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors struct {
+		Headers []struct {
+			Headers                map[string]string
+			ID, Source, Type, Time string
+			Subject, Traceparent   string
+			Replay                 int
+		}
+	}
+	if err := json.Unmarshal(text, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	if len(vectors.Headers) == 0 {
+		t.Error("no headers")
+	}
+	for _, v := range vectors.Headers {
+		accepted, err := time.Parse(time.RFC3339, v.Time)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &bridge.Event{Source: strings.TrimPrefix(v.Source, "/persat/"), ID: v.ID, Type: v.Type, Accepted: accepted, Traceparent: v.Traceparent, Replay: v.Replay}
+		if v.Subject != "" {
+			e.Entities = []string{v.Subject}
+		}
+		got := make(map[string]string)
+		for name, values := range message("persat", e).Header {
+			got[name] = strings.Join(values, ", ")
+		}
+		if !maps.Equal(got, v.Headers) {
+			t.Errorf("got headers %v, want %v", got, v.Headers)
+		}
+	}
 }

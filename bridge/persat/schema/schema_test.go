@@ -28,6 +28,8 @@ func TestUpToDate(t *testing.T) {
 	for _, e := range m.events {
 		want["events/"+e.Type+".json"] = write(t, file(e.Type, e.Title))
 	}
+	want[typescriptFile] = withTypes(t, typescriptFile, &typescript, m)
+	want[pythonFile] = withTypes(t, pythonFile, &python, m)
 	if *update {
 		for name, text := range want {
 			if err := os.WriteFile(name, text, 0o644); err != nil {
