@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // Two accounts of Persat in one bridge: each has its own path, secret and
@@ -30,8 +32,8 @@ sources:
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.args = []string{"serve", "-c", file}
-	b.start()
+	b.Args = []string{"serve", "-c", file}
+	b.Start()
 
 	urlOf := func(source string) string { return strings.TrimSuffix(b.url, "persat") + source }
 	post := func(source, secret, id, body string) answer {
@@ -61,7 +63,7 @@ sources:
 	if a := post("persat", secrets["north"], "msg_3", fmt.Sprintf(body, "north")); a.code != http.StatusNotFound {
 		t.Errorf("the default source, which is not configured: got %d, want 404", a.code)
 	}
-	eventually(t, "both events published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(t, "both events published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 
 	messages := readMessages(t, b.nats)
 	var got []string
@@ -76,7 +78,7 @@ sources:
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("got messages %q, want %q", got, want)
 	}
-	if code := b.stop(); code != exitDone {
+	if code := b.Stop(); code != exitDone {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }

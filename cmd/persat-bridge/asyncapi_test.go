@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // twoSources is a configuration of two accounts and a cluster with a password.
@@ -313,7 +314,7 @@ func readMessages(t *testing.T, natsURL string) []jetstream.Msg {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	js := dialJetStream(ctx, t, natsURL)
+	js := natstest.JetStream(t, natsURL)
 	defer js.Conn().Close()
 	consumer, err := js.OrderedConsumer(ctx, "PERSAT", jetstream.OrderedConsumerConfig{})
 	if err != nil {

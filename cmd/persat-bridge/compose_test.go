@@ -16,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
@@ -103,7 +104,7 @@ func (e *engine) cluster(t *testing.T) {
 	sending.Go(func() { o.post(ctx, 300) })
 	one, two := c.natsURL("nats-1"), c.natsURL("nats-2")
 	var leader string
-	eventually(t, "the stream has a leader and two followers", func() bool {
+	testwait.Eventually(t, "the stream has a leader and two followers", func() bool {
 		info := c.stream(one)
 		if info == nil || len(followers(info)) != 2 {
 			return false
@@ -119,7 +120,7 @@ func (e *engine) cluster(t *testing.T) {
 		survivor = two
 	}
 	next := ""
-	eventually(t, "another leader", func() bool {
+	testwait.Eventually(t, "another leader", func() bool {
 		if info := c.stream(survivor); info != nil {
 			next = info.Cluster.Leader
 		}
@@ -132,7 +133,7 @@ func (e *engine) cluster(t *testing.T) {
 	c.drained()
 	o.judge(readStream(t, survivor))
 	c.up() // the killed one is made anew, on its volume
-	eventually(t, "the killed server catches up", func() bool {
+	testwait.Eventually(t, "the killed server catches up", func() bool {
 		info := c.stream(survivor)
 		return info != nil && len(followers(info)) == 2
 	})
@@ -227,15 +228,15 @@ const testTag = "compose-test"
 
 func (e *engine) project(t *testing.T, env ...string) *project {
 	t.Helper()
-	public, admin := freePort(t), freePort(t)
+	public, admin := testwait.FreePort(t), testwait.FreePort(t)
 	c := &project{
 		e: e, t: t,
 		name: fmt.Sprintf("persat-bridge-test-%d-%d", os.Getpid(), public),
 		env:  filepath.Join(t.TempDir(), "env"),
 		bridgeProcess: &bridgeProcess{
-			process: &process{t: t},
-			url:     fmt.Sprintf("http://127.0.0.1:%d/webhooks/persat", public),
-			admin:   fmt.Sprintf("http://127.0.0.1:%d", admin),
+			t:     t,
+			url:   fmt.Sprintf("http://127.0.0.1:%d/webhooks/persat", public),
+			admin: fmt.Sprintf("http://127.0.0.1:%d", admin),
 		},
 	}
 	env = append(env, fmt.Sprintf("WEBHOOK_PORT=127.0.0.1:%d", public), fmt.Sprintf("ADMIN_PORT=%d", admin), "TAG="+testTag)
@@ -274,7 +275,7 @@ func (c *project) up() {
 		c.t.Cleanup(c.down)
 	}
 	c.run("up", "-d")
-	eventually(c.t, "the bridge is ready", func() bool { return ready(c.t.Context(), c.admin+"/readyz") == nil })
+	testwait.Eventually(c.t, "the bridge is ready", func() bool { return ready(c.t.Context(), c.admin+"/readyz") == nil })
 	c.t.Logf("up in %v", time.Since(begin).Round(100*time.Millisecond))
 }
 
@@ -311,7 +312,7 @@ func (c *project) checkImage() {
 	if image.Config.User != "65532:65532" {
 		c.t.Errorf("image: user %q, want 65532:65532", image.Config.User)
 	}
-	eventually(c.t, "healthy", func() bool { return c.inspect("persat-bridge", "{{.State.Health.Status}}") == "healthy" })
+	testwait.Eventually(c.t, "healthy", func() bool { return c.inspect("persat-bridge", "{{.State.Health.Status}}") == "healthy" })
 }
 
 // checkHardening looks at the process itself, from outside of its container.
@@ -365,7 +366,7 @@ func (c *project) checkRotation() {
 	for _, secret := range []string{fresh, testSecret} {
 		s := newSender(c.url, secret, 1)
 		defer s.close()
-		eventually(c.t, "both secrets are taken", func() bool {
+		testwait.Eventually(c.t, "both secrets are taken", func() bool {
 			a, err := s.post(c.t.Context(), newDeliveryID(), []byte(`{"eventType":"client.created","payload":{"_id":"C-1"}}`))
 			return err == nil && a.code == 202
 		})
@@ -377,7 +378,7 @@ func (c *project) checkRotation() {
 
 func (c *project) drained() {
 	c.t.Helper()
-	eventually(c.t, "nothing pending", func() bool { return c.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(c.t, "nothing pending", func() bool { return c.metric("persat_bridge_pending_events") == 0 })
 	if dead := c.metric("persat_bridge_dead_events"); dead != 0 {
 		c.t.Errorf("got %v dead letters, want none", dead)
 	}

@@ -13,7 +13,7 @@ import (
 // A dead letter that comes between the question and the answer: it was not asked about.
 func TestDiscardWhatWasAskedAbout(t *testing.T) {
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	bad := func(id string) {
 		if code, a := signed(t, testSecret, id, time.Now(), "not JSON "+id).post(t, b.url); code != 202 || a.Status != "quarantined" {
 			t.Fatal(code, a)
@@ -25,7 +25,7 @@ func TestDiscardWhatWasAskedAbout(t *testing.T) {
 	var out bytes.Buffer
 	ended := make(chan int, 1)
 	go func() {
-		ended <- run(context.Background(), []string{"dead", "discard", "--all", "-c", b.args[2]}, b.env, stdin, &out, said)
+		ended <- run(context.Background(), []string{"dead", "discard", "--all", "-c", b.Args[2]}, b.Env, stdin, &out, said)
 		said.Close()
 	}()
 	question, err := bufio.NewReader(stderr).ReadString(']')

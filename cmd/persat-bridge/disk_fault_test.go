@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // fillDisk writes a file that takes all the room there is on a disk, to the last byte.
@@ -27,17 +30,6 @@ func fillDisk(t *testing.T, file string) {
 		if n, err := f.Write(bytes.Repeat([]byte{1}, size)); err != nil && n == 0 {
 			size /= 2
 		}
-	}
-}
-
-// ended says whether a process has ended, and leaves its end to wait.
-func (p *process) ended() bool {
-	select {
-	case err := <-p.exited:
-		p.exited <- err
-		return true
-	default:
-		return false
 	}
 }
 
@@ -60,12 +52,12 @@ func TestDiskFullToTheLastByte(t *testing.T) {
 		"ext4":  func(t *testing.T, dir string) { ext4(t, dir, 200<<20) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newNATSProcess(t, "")
-			b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
+			n := natstest.NewChild(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
 			disk := filepath.Join(b.dir, "disk")
 			mount(t, disk)
-			b.env = append(b.env, "PERSAT_BRIDGE_JOURNAL_DIR="+filepath.Join(disk, "journal"))
-			b.start()
+			b.Env = append(b.Env, "PERSAT_BRIDGE_JOURNAL_DIR="+filepath.Join(disk, "journal"))
+			b.Start()
 			o := newOracle(t, b.url)
 			o.padding = 20_000
 			o.patience = time.Second
@@ -77,27 +69,27 @@ func TestDiskFullToTheLastByte(t *testing.T) {
 			post()
 			other := filepath.Join(disk, "other")
 			fillDisk(t, other)
-			eventually(t, "unready, for want of room", b.unready)
+			testwait.Eventually(t, "unready, for want of room", b.unready)
 			post()
 			if o.refusals(http.StatusServiceUnavailable) == 0 {
 				t.Error("no 503 on a full disk")
 			}
-			b.stop() // which waits a minute at most; nothing is lost whatever the code
+			b.Stop() // which waits a minute at most; nothing is lost whatever the code
 
-			b.launch()
-			eventually(t, "an end, or an answer", func() bool { return b.ended() || b.unready() })
-			if !b.ended() {
-				b.stop()
-			} else if code := b.wait(); code != exitFailed || !strings.Contains(b.said(), "make room on the disk") {
+			b.Launch()
+			testwait.Eventually(t, "an end, or an answer", func() bool { return !b.Running() || b.unready() })
+			if b.Running() {
+				b.Stop()
+			} else if code := b.Wait(); code != exitFailed || !strings.Contains(b.Output.String(), "make room on the disk") {
 				t.Errorf("start on a full disk: exit code %d, want 1 and that room is to be made", code)
 			}
 			if err := os.Remove(other); err != nil {
 				t.Fatal(err)
 			}
-			n.start()
-			b.start()
+			n.Run()
+			b.Start()
 			b.drained()
-			o.judge(readStream(t, n.url))
+			o.judge(readStream(t, n.URL))
 		})
 	}
 }
@@ -131,19 +123,19 @@ func TestNextLogCannotBeMade(t *testing.T) {
 		"descriptors": {func(t *testing.T, b *bridgeProcess, _ string) func() {
 			// As if idle connections had taken all that there are.
 			limit := syscall.Rlimit{Cur: 5, Max: 5}
-			if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(b.cmd.Process.Pid), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
+			if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(b.Pid()), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
 				t.Fatal(errno)
 			}
 			return func() {} // the next process has its own
 		}, "LimitNOFILE"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newNATSProcess(t, "")
-			b := newBridgeProcess(t, "NATS_URL="+n.url)
+			n := natstest.NewChild(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.URL)
 			disk := filepath.Join(b.dir, "disk")
 			tmpfs(t, disk, "size=600m,nr_inodes=60")
-			b.env = append(b.env, "PERSAT_BRIDGE_JOURNAL_DIR="+filepath.Join(disk, "journal"))
-			b.start()
+			b.Env = append(b.Env, "PERSAT_BRIDGE_JOURNAL_DIR="+filepath.Join(disk, "journal"))
+			b.Start()
 			o := newOracle(t, b.url)
 			o.padding = 700_000
 			o.patience = time.Second
@@ -151,22 +143,22 @@ func TestNextLogCannotBeMade(t *testing.T) {
 			defer stop()
 			var sending sync.WaitGroup
 			sending.Go(func() { o.post(ctx, 100) })
-			eventually(t, "an accepted event", func() bool { return b.metric("persat_bridge_accepted_total") > 0 })
+			testwait.Eventually(t, "an accepted event", func() bool { return b.metric("persat_bridge_accepted_total") > 0 })
 			giveBack := test.take(t, b, disk)
-			if code := b.wait(); code != exitFailed {
+			if code := b.Wait(); code != exitFailed {
 				t.Errorf("exit code %d, want 1", code)
 			}
 			stop()
 			sending.Wait()
-			said := b.said()
+			said := b.Output.String()
 			if !strings.Contains(said, "journal failed") || !strings.Contains(said, test.says) || strings.Contains(said, "goroutine ") {
 				t.Errorf("the log does not say that the journal failed, and %q, or has a trace of a crash:\n%s", test.says, tailOf(said, 4000))
 			}
 			giveBack()
-			n.start()
-			b.start()
+			n.Run()
+			b.Start()
 			b.drained()
-			o.judge(readStream(t, n.url))
+			o.judge(readStream(t, n.URL))
 		})
 	}
 }
@@ -194,10 +186,10 @@ func TestJournalTakenAway(t *testing.T) {
 		}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newNATSProcess(t, "")
-			b := newBridgeProcess(t, "NATS_URL="+n.url)
+			n := natstest.NewChild(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.URL)
 			dir := filepath.Join(b.dir, "journal")
-			b.start()
+			b.Start()
 			post := func(i int) (int, error) {
 				s := signed(t, testSecret, fmt.Sprintf("msg_%d", i), time.Now(), `{"eventType":"workorder.created","payload":{"_id":"1"}}`)
 				request, err := http.NewRequest(http.MethodPost, b.url, bytes.NewReader(s.body))
@@ -217,12 +209,12 @@ func TestJournalTakenAway(t *testing.T) {
 				}
 			}
 			test.take(t, dir)
-			for i := 0; !b.ended(); i++ { // repeats are in it, too
+			for i := 0; b.Running(); i++ { // repeats are in it, too
 				if code, err := post(i); err == nil && code != http.StatusServiceUnavailable {
 					t.Fatalf("post %d after the journal was taken away: got %d, want 503", i, code)
 				}
 			}
-			if code := b.wait(); code != exitFailed || !strings.Contains(b.said(), "put back what was there") {
+			if code := b.Wait(); code != exitFailed || !strings.Contains(b.Output.String(), "put back what was there") {
 				t.Errorf("exit code %d, want 1 and what to do", code)
 			}
 			if !test.kept {
@@ -234,10 +226,10 @@ func TestJournalTakenAway(t *testing.T) {
 			if err := os.Rename(dir+".old", dir); err != nil {
 				t.Fatal(err)
 			}
-			n.start()
-			b.start()
+			n.Run()
+			b.Start()
 			b.drained()
-			if got := len(readStream(t, n.url)); got != 10 {
+			if got := len(readStream(t, n.URL)); got != 10 {
 				t.Errorf("got %d messages in the stream, want the 10 that were accepted", got)
 			}
 		})
@@ -279,21 +271,21 @@ func TestEmbeddedDiskFull(t *testing.T) {
 			b := newBridgeProcess(t, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
 			disk := filepath.Join(b.dir, "disk")
 			tmpfs(t, disk, "size=60m")
-			b.env = append(b.env, "PERSAT_BRIDGE_NATS_EMBEDDED_STORE_DIR="+filepath.Join(disk, "nats"))
+			b.Env = append(b.Env, "PERSAT_BRIDGE_NATS_EMBEDDED_STORE_DIR="+filepath.Join(disk, "nats"))
 			if test.before != nil {
 				test.before(t, disk)
 			}
-			b.start()
+			b.Start()
 			o := newOracle(t, b.url)
 			o.padding = 900_000
 			ctx, stop := context.WithCancel(t.Context())
 			var sending sync.WaitGroup
 			sending.Go(func() { o.post(ctx, 40) })
-			eventually(t, "an accepted event", func() bool { return b.metric("persat_bridge_accepted_total") > 0 })
+			testwait.Eventually(t, "an accepted event", func() bool { return b.metric("persat_bridge_accepted_total") > 0 })
 			if test.while != nil {
 				test.while(t, disk)
 			}
-			eventually(t, "events that wait", func() bool { return b.metric("persat_bridge_pending_events") > 30 })
+			testwait.Eventually(t, "events that wait", func() bool { return b.metric("persat_bridge_pending_events") > 30 })
 			stop()
 			sending.Wait()
 			test.after(t, disk)

@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // need skips a test whose tool is missing, loudly; CI has to have it.
@@ -71,11 +74,11 @@ func unmountLater(t *testing.T, dir string) {
 // TestOracleFullDisk fills the journal's disk while NATS is away: senders hear 503,
 // nothing that was promised is lost, and it goes on by itself when there is room.
 func TestOracleFullDisk(t *testing.T) {
-	n := newNATSProcess(t, "")
-	b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
+	n := natstest.NewChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
 	disk := filepath.Join(b.dir, "journal")
 	tmpfs(t, disk, "size=64m")
-	b.start()
+	b.Start()
 	o := newOracle(t, b.url)
 	o.padding = 60_000
 	o.patience = time.Second // events that the bridge refuses are let go
@@ -84,8 +87,8 @@ func TestOracleFullDisk(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		var sending sync.WaitGroup
 		sending.Go(func() { o.post(ctx, 2000) })
-		eventually(t, "unready, for want of room", unready)
-		eventually(t, "a 503", func() bool { return o.refusals(503) > 0 })
+		testwait.Eventually(t, "unready, for want of room", unready)
+		testwait.Eventually(t, "a 503", func() bool { return o.refusals(503) > 0 })
 		stop()
 		sending.Wait()
 		// What is written once more for a while leaves room behind it: fill that, too.
@@ -115,14 +118,14 @@ func TestOracleFullDisk(t *testing.T) {
 		t.Errorf("signed: got %d, Retry-After %q; want 503 with one", response.StatusCode, response.Header.Get("Retry-After"))
 	}
 
-	n.start() // room comes from what is published
-	eventually(t, "it takes events again", func() bool {
+	n.Run() // room comes from what is published
+	testwait.Eventually(t, "it takes events again", func() bool {
 		code, _ := s.post(t, b.url)
 		return code == 202
 	})
 	b.drained()
-	o.judge(readStream(t, n.url))
-	if got := b.stop(); got != exitDone {
+	o.judge(readStream(t, n.URL))
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0: it recovers without a restart", got)
 	}
 }
@@ -139,10 +142,9 @@ func (o *oracle) refusals(code int) int {
 func TestOracleFailedSync(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	need(t, "strace, to make a sync fail", err == nil)
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "NATS_URL="+n.url)
-	b.start()
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL)
+	b.Start()
 	o := newOracle(t, b.url)
 	o.patience = 2 * time.Second
 	ctx, stop := context.WithCancel(context.Background())
@@ -151,26 +153,26 @@ func TestOracleFailedSync(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 
 	var said bytes.Buffer
-	tracer := exec.Command(strace, "-f", "-qq", "-e", "trace=fdatasync,fsync,sync_file_range", "-e", "inject=fdatasync,fsync,sync_file_range:error=EIO:when=5+", "-o", "/dev/null", "-p", fmt.Sprint(b.cmd.Process.Pid))
+	tracer := exec.Command(strace, "-f", "-qq", "-e", "trace=fdatasync,fsync,sync_file_range", "-e", "inject=fdatasync,fsync,sync_file_range:error=EIO:when=5+", "-o", "/dev/null", "-p", fmt.Sprint(b.Pid()))
 	tracer.Stderr = &said
 	if err := tracer.Start(); err != nil {
 		t.Fatal(err)
 	}
-	code := b.wait()
+	code := b.Wait()
 	_ = tracer.Wait()
 	if code != exitFailed {
 		t.Errorf("exit code %d, want 1\n%s", code, said.String())
 	}
-	if !strings.Contains(b.said(), "journal failed") {
+	if !strings.Contains(b.Output.String(), "journal failed") {
 		t.Error("the log does not say that the journal failed")
 	}
-	b.start()
+	b.Start()
 	time.Sleep(300 * time.Millisecond)
 	stop()
 	sending.Wait()
 	b.drained()
-	o.judge(readStream(t, n.url))
-	if got := b.stop(); got != exitDone {
+	o.judge(readStream(t, n.URL))
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0", got)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 func TestConnectionLimits(t *testing.T) {
@@ -28,8 +30,8 @@ func TestConnectionLimits(t *testing.T) {
 func TestOutOfFiles(t *testing.T) {
 	prlimit := needTool(t, "prlimit", "prlimit")
 	b := newBridgeProcess(t)
-	b.start()
-	if out, err := exec.Command(prlimit, "--nofile=100:100", "--pid", strconv.Itoa(b.cmd.Process.Pid)).CombinedOutput(); err != nil {
+	b.Start()
+	if out, err := exec.Command(prlimit, "--nofile=100:100", "--pid", strconv.Itoa(b.Pid())).CombinedOutput(); err != nil {
 		t.Skipf("SKIPPED, NOT TESTED: prlimit: %v %s", err, out)
 	}
 	u, err := url.Parse(b.url)
@@ -49,8 +51,8 @@ func TestOutOfFiles(t *testing.T) {
 	if err != nil || !got.ok() {
 		t.Errorf("a delivery meanwhile: %d, %v", got.code, err)
 	}
-	eventually(t, "a line about it", func() bool { return strings.Contains(b.said(), "may not have more files open") })
-	if code := b.stop(); code != 0 {
+	testwait.Eventually(t, "a line about it", func() bool { return strings.Contains(b.Output.String(), "may not have more files open") })
+	if code := b.Stop(); code != 0 {
 		t.Errorf("stopped with %d", code)
 	}
 }

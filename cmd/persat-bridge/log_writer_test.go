@@ -11,6 +11,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // reader takes what is written while it reads, and nothing while it stands still.
@@ -106,29 +109,28 @@ func TestLogWriter(t *testing.T) {
 // What read the log ended (a journald that was stopped, a tee, a log shipper), and the
 // next line killed the bridge with SIGPIPE.
 func TestLogReaderEnds(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
+	n := natstest.StartChild(t, "")
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	b := newBridgeProcess(t, "NATS_URL="+n.url)
-	b.stderr = w
-	b.start()
-	eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
+	b := newBridgeProcess(t, "NATS_URL="+n.URL)
+	b.Stderr = w
+	b.Start()
+	testwait.Eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil { // ours; the child has its own
 		t.Fatal(err)
 	}
-	n.kill() // is a line in the log
-	eventually(t, "NATS away", func() bool { return b.metric("persat_bridge_nats_connected") == 0 })
+	n.Kill() // is a line in the log
+	testwait.Eventually(t, "NATS away", func() bool { return b.metric("persat_bridge_nats_connected") == 0 })
 	b.post("a", eventBody("workorder.created", "1", ""))
-	n.start()
+	n.Run()
 	b.drained()
-	if code := b.stop(); code != exitDone {
+	if code := b.Stop(); code != exitDone {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -149,19 +151,19 @@ func TestLogReaderStandsStill(t *testing.T) {
 		t.Fatalf("the pipe is not full: %v", err)
 	}
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_LOG_LEVEL=debug")
-	b.stderr = w
-	b.start()
+	b.Stderr = w
+	b.Start()
 	b.post("a", eventBody("workorder.created", "1", ""))
 	b.drained()
-	if code := b.stop(); code != exitDone {
+	if code := b.Stop(); code != exitDone {
 		t.Errorf("exit code %d", code)
 	}
 
 	// The error of a start that fails does not keep the process either.
 	failing := newBridgeProcess(t, "PERSAT_BRIDGE_JOURNAL_DIR="+os.DevNull)
-	failing.stderr = w
-	failing.launch()
-	if code := failing.wait(); code != exitFailed {
+	failing.Stderr = w
+	failing.Launch()
+	if code := failing.Wait(); code != exitFailed {
 		t.Errorf("exit code %d of a start that fails", code)
 	}
 }

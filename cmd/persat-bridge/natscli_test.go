@@ -1,19 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // natsCLI is the nats command of this version, as a tool of this test. It is not
@@ -45,7 +45,7 @@ func TestNATSCLI(t *testing.T) {
 	block := between(t, readReadme(t), "nats-cli")
 	bin := installNATSCLI(t)
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	s := newSender(b.url, testSecret, 1)
 	defer s.close()
 	post := func(id, eventType string) {
@@ -61,7 +61,7 @@ func TestNATSCLI(t *testing.T) {
 	for _, eventType := range persat.Types() {
 		post("cli-"+eventType, eventType)
 	}
-	eventually(t, "the samples published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(t, "the samples published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 
 	// What each command must show, by how it begins.
 	expected := []struct{ begins, shows string }{
@@ -105,21 +105,7 @@ type shell struct {
 	t    *testing.T
 	line string
 	env  []string
-
-	mu     sync.Mutex
-	output bytes.Buffer
-}
-
-func (s *shell) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.output.Write(b)
-}
-
-func (s *shell) said() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.output.String()
+	testproc.Output
 }
 
 // run returns what the line wrote. One that follows hears of an event, by what
@@ -134,10 +120,10 @@ func (s *shell) run(follows bool, live func()) string {
 		s.t.Fatal(err)
 	}
 	if follows {
-		eventually(s.t, "a subscription: "+s.line, func() bool { return strings.Contains(s.said(), "Subscribing") })
+		testwait.Eventually(s.t, "a subscription: "+s.line, func() bool { return strings.Contains(s.String(), "Subscribing") })
 		time.Sleep(300 * time.Millisecond) // it says so before it is
 		live()
-		eventually(s.t, "an event at "+s.line, func() bool { return strings.Contains(s.said(), "eventType") })
+		testwait.Eventually(s.t, "an event at "+s.line, func() bool { return strings.Contains(s.String(), "eventType") })
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			s.t.Error(err)
 		}
@@ -145,7 +131,7 @@ func (s *shell) run(follows bool, live func()) string {
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !(follows && errors.As(err, &exit)) {
-		s.t.Errorf("%s: %v\n%s", s.line, err, s.said())
+		s.t.Errorf("%s: %v\n%s", s.line, err, s.String())
 	}
-	return s.said()
+	return s.String()
 }

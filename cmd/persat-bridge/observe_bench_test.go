@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // BenchmarkObserved compares the accept throughput of a bridge that is traced and
@@ -36,7 +37,7 @@ func BenchmarkObserved(b *testing.B) {
 	bridges := []*bridgeProcess{newBridgeProcess(b), newBridgeProcess(b), traced(), traced("OTEL_TRACES_SAMPLER=always_on")}
 	names := []string{"", "same/off", "on/off", "every-event/off"}
 	for _, target := range bridges {
-		target.start()
+		target.Start()
 		load(b, target, body, time.Second) // warm
 	}
 	ratios := make([][]float64, len(bridges))
@@ -84,6 +85,6 @@ func load(b *testing.B, target *bridgeProcess, body []byte, long time.Duration) 
 		b.Fatalf("%s accepted nothing", target.url)
 	}
 	// This is a scrape, too: one for each round, whatever is compared.
-	eventually(b, "nothing pending", func() bool { return target.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(b, "nothing pending", func() bool { return target.metric("persat_bridge_pending_events") == 0 })
 	return float64(accepted.Load())
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // oracle is a sender that remembers, and a reader that compares. It posts events
@@ -139,12 +142,12 @@ func readStream(t *testing.T, natsURL string) []stored {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	js := dialJetStream(ctx, t, natsURL)
+	js := natstest.JetStream(t, natsURL)
 	defer js.Conn().Close()
 	// A request that meets an election is never answered; it is asked again.
 	var stream jetstream.Stream
 	var consumer jetstream.Consumer
-	eventually(t, "the stream can be read", func() bool {
+	testwait.Eventually(t, "the stream can be read", func() bool {
 		var err error
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -229,9 +232,8 @@ func newRandom(t *testing.T) *rand.Rand {
 }
 
 func TestOracleBridgeKilled(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	killUnderLoad(t, newBridgeProcess(t, "NATS_URL="+n.url), n.url)
+	n := natstest.StartChild(t, "")
+	killUnderLoad(t, newBridgeProcess(t, "NATS_URL="+n.URL), n.URL)
 }
 
 // TestOracleEverythingKilled: the embedded server dies with the bridge.
@@ -247,21 +249,21 @@ func killUnderLoad(t *testing.T, b *bridgeProcess, natsURL string) {
 	if *long {
 		kills = 20
 	}
-	b.start()
+	b.Start()
 	o := newOracle(t, b.url)
 	ctx, stop := context.WithCancel(context.Background())
 	var sending sync.WaitGroup
 	sending.Go(func() { o.post(ctx, 2500) })
 	for range kills {
 		time.Sleep(time.Duration(100+random.IntN(600)) * time.Millisecond)
-		b.kill()
-		b.start()
+		b.Kill()
+		b.Start()
 	}
 	stop()
 	sending.Wait()
 	b.drained()
 	o.judge(readStream(t, natsURL))
-	if got := b.stop(); got != exitDone {
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0", got)
 	}
 }
@@ -271,25 +273,24 @@ func TestOracleNATSAway(t *testing.T) {
 	if *long {
 		away = 20 * time.Second
 	}
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "NATS_URL="+n.url)
-	b.start()
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL)
+	b.Start()
 	o := newOracle(t, b.url)
 	ctx, stop := context.WithCancel(context.Background())
 	var sending sync.WaitGroup
 	sending.Go(func() { o.post(ctx, 2000) })
 	time.Sleep(away)
 	there := o.p99()
-	n.kill()
+	n.Kill()
 	time.Sleep(away)
 	without := o.p99()
-	n.start()
+	n.Run()
 	time.Sleep(time.Second)
 	stop()
 	sending.Wait()
 	b.drained()
-	o.judge(readStream(t, n.url))
+	o.judge(readStream(t, n.URL))
 	if o.repeats > 0 {
 		t.Errorf("%d posts were not answered 2xx at once, want none: %v", o.repeats, o.refused)
 	}

@@ -23,16 +23,17 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // TestPage is a night of an operator: the status page of a running bridge, in a
 // real browser, over an outage and a dead letter. Each state is left as a
 // picture in artefacts/.
 func TestPage(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.url)
-	b.start()
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.URL)
+	b.Start()
 	p := newBrowser(t)
 	p.open(b.admin)
 	s := newSender(b.url, testSecret, 4)
@@ -93,9 +94,7 @@ func TestPage(t *testing.T) {
 	p.shoot("dead letter")
 
 	// NATS goes away, and the sentence follows.
-	if code := n.stop(); code != 0 {
-		t.Errorf("nats-server ended with %d", code)
-	}
+	n.Stop()
 	p.waitFor("NATS away", `$('#sentence').includes('NATS away since')`)
 	for range 7 {
 		post(sample("delivery.created", ""))
@@ -107,14 +106,8 @@ func TestPage(t *testing.T) {
 	p.shoot("nats away in Spanish")
 
 	// It comes back, with the limit raised as the dead letter's reason asks.
-	config, err := os.ReadFile(n.args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(n.args[0], append(config, "max_payload: 4MB\n"...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	n.start()
+	n.Configure("max_payload: 4MB")
+	n.Run()
 	p.waitFor("it has recovered", `$('#sentence').includes('Aceptando y publicando; nada en espera')`)
 	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="en"]`)))
 
@@ -130,7 +123,7 @@ func TestPage(t *testing.T) {
 	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
 	p.waitFor("it is on its way", `$('#dead-result').includes('1 dead letter is on the way again')`)
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
-	findInStream(t, n.url, dead)
+	findInStream(t, n.URL, dead)
 
 	// What can never be published can only be discarded.
 	post([]byte("hola"))
@@ -145,7 +138,7 @@ func TestPage(t *testing.T) {
 	p.waitFor("the replay has ended", `/Last replay: (\d+) of \1 published/.test($('#replay-text'))`)
 	p.shoot("after the replay")
 	p.run(script(`(() => { const l = document.querySelector('#log-level'); l.value = 'debug'; l.dispatchEvent(new Event('change')) })()`))
-	eventually(t, "the log says who changed its level", func() bool { return strings.Contains(b.said(), "admin: log level changed") })
+	testwait.Eventually(t, "the log says who changed its level", func() bool { return strings.Contains(b.Output.String(), "admin: log level changed") })
 
 	// A reload keeps the charts; the browser's language, a phone and a dark room.
 	p.run(func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
@@ -165,19 +158,19 @@ func TestPage(t *testing.T) {
 	p.checkConsole()
 
 	// The bridge itself goes away. From here on the console says so too.
-	if code := b.stop(); code != 0 {
+	if code := b.Stop(); code != 0 {
 		t.Errorf("persat-bridge ended with %d", code)
 	}
 	p.waitFor("the bridge is lost", `!document.querySelector('#lost').hidden && $('#lost').includes('El puente no responde desde las')`)
 	p.shoot("bridge lost")
-	b.start()
+	b.Start()
 	p.waitFor("the bridge is back", `document.querySelector('#lost').hidden`)
 }
 
 // TestPageToken is the page of a bridge with a token.
 func TestPageToken(t *testing.T) {
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_ADMIN_TOKEN=correct-horse-battery")
-	b.start()
+	b.Start()
 	p := newBrowser(t)
 	p.open(b.admin)
 	p.run(chromedp.WaitVisible(chromedp.CSS("#token")), chromedp.SendKeys(chromedp.CSS("#token"), "wrong\r"))
@@ -192,7 +185,7 @@ func TestPageToken(t *testing.T) {
 // A proxy has the page below a path; its scripts and its API were looked for at the root.
 func TestPageBelowAPath(t *testing.T) {
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	target, err := url.Parse(b.admin)
 	if err != nil {
 		t.Fatal(err)
@@ -207,13 +200,13 @@ func TestPageBelowAPath(t *testing.T) {
 // findInStream looks for a delivery under its id of a replay.
 func findInStream(t *testing.T, url, delivery string) {
 	t.Helper()
-	js := dialJetStream(t.Context(), t, url)
+	js := natstest.JetStream(t, url)
 	defer js.Conn().Close()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replayed dead letter in the stream", func() bool {
+	testwait.Eventually(t, "the replayed dead letter in the stream", func() bool {
 		m, err := stream.GetLastMsgForSubject(t.Context(), "persat.workorder.finished")
 		return err == nil && m.Header["ce-id"][0] == delivery && strings.HasPrefix(m.Header.Get("Nats-Msg-Id"), "persat:"+delivery+":r")
 	})

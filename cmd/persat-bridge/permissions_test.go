@@ -18,14 +18,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // securedNATS is a server with the configuration of docker-compose.yml.
 type securedNATS struct {
-	t      *testing.T
-	server *server.Server
-	admin  jetstream.JetStream // as a user that may do everything
+	*natstest.Server
+	t     *testing.T
+	admin jetstream.JetStream // as a user that may do everything
 }
 
 const testPassword = "for this test"
@@ -68,7 +70,6 @@ func composeUsers(t *testing.T) *server.Options {
 func newSecuredNATS(t *testing.T, user, without string, change ...func(*server.Options)) *securedNATS {
 	t.Helper()
 	o := composeUsers(t)
-	o.Host, o.Port, o.StoreDir, o.NoSigs, o.NoLog, o.SyncAlways = "127.0.0.1", server.RANDOM_PORT, t.TempDir(), true, true, false
 	for _, u := range o.Users {
 		if u.Username == user {
 			for _, p := range []*server.SubjectPermission{u.Permissions.Publish, u.Permissions.Subscribe} {
@@ -80,27 +81,12 @@ func newSecuredNATS(t *testing.T, user, without string, change ...func(*server.O
 		}
 	}
 	o.Users = append(o.Users, &server.User{Username: "admin", Password: testPassword})
-	for _, change := range change {
-		change(o)
+	secure := func(own *server.Options) {
+		o.Host, o.Port, o.StoreDir, o.NoSigs, o.NoLog, o.SyncAlways = own.Host, own.Port, own.StoreDir, true, true, false
+		*own = *o
 	}
-	s, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("nats-server does not get ready")
-	}
-	n := &securedNATS{t: t, server: s}
-	nc, err := nats.Connect(s.ClientURL(), nats.UserInfo("admin", testPassword))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	if n.admin, err = jetstream.New(nc); err != nil {
-		t.Fatal(err)
-	}
+	n := &securedNATS{Server: natstest.Start(t, "", append([]func(*server.Options){secure}, change...)...), t: t}
+	n.admin = n.JetStream(nats.UserInfo("admin", testPassword))
 	return n
 }
 
@@ -165,7 +151,7 @@ func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
 	}
 	session := func(id string) bridge.Session {
 		p, err := publisher.New(publisher.Options{
-			Connect:    publisher.ConnectOptions{URL: n.server.ClientURL(), User: "bridge", Password: testPassword},
+			Connect:    publisher.ConnectOptions{URL: n.URL, User: "bridge", Password: testPassword},
 			Stream:     publisher.StreamOptions{Name: "PERSAT", Manage: true, DuplicateWindow: time.Minute},
 			Prefixes:   map[string]string{"persat": "persat"},
 			AckTimeout: 2 * time.Second,
@@ -299,7 +285,7 @@ func (n *securedNATS) consumer() (nc *nats.Conn, denied func() []string) {
 	n.t.Helper()
 	var mu sync.Mutex
 	var all []string
-	nc, err := nats.Connect(n.server.ClientURL(), nats.UserInfo("consumer", testPassword), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	nc, err := nats.Connect(n.URL, nats.UserInfo("consumer", testPassword), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if parts := strings.Split(err.Error(), `"`); len(parts) > 1 {
 			mu.Lock()
 			defer mu.Unlock()
@@ -341,7 +327,7 @@ func TestConsumerChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !slices.Contains(denied(), subject) {
-			eventually(t, "the server refuses "+subject, func() bool { return slices.Contains(denied(), subject) })
+			testwait.Eventually(t, "the server refuses "+subject, func() bool { return slices.Contains(denied(), subject) })
 		}
 	}
 	stream, err := n.admin.Stream(ctx, "PERSAT")

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // newNginx runs nginx with the defaults of its packages in front of the bridges.
@@ -33,7 +35,7 @@ func newNginx(t *testing.T, bridges ...*bridgeProcess) (address string) {
 		}
 		fmt.Fprintf(&upstream, "server %s; ", u.Host)
 	}
-	address = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address = testwait.FreeAddress(t)
 	file := filepath.Join(dir, "nginx.conf")
 	text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
 events { worker_connections 512; }
@@ -60,7 +62,7 @@ http {
 			t.Logf("nginx said:\n%s", tailOf(said.String(), 4000))
 		}
 	})
-	eventually(t, "nginx listens", func() bool {
+	testwait.Eventually(t, "nginx listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
@@ -76,8 +78,8 @@ http {
 func TestStrangersBodiesBehindNginx(t *testing.T) {
 	first, second := newBridgeProcess(t), newBridgeProcess(t)
 	address := newNginx(t, first, second)
-	first.start()
-	second.start()
+	first.Start()
+	second.Start()
 
 	megabytes := int64(150) // of a stranger's bodies
 	if testing.Short() {

@@ -19,6 +19,8 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/pull/pollserver"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 const pollToken = "sk_poll_0123456789abcdef"
@@ -80,11 +82,10 @@ func TestOraclePull(t *testing.T) {
 	}
 	random := newRandom(t)
 	endpoint, url := pollEndpoint(t, true)
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_SOURCES_PERSAT_PULL_URL="+url, "PERSAT_BRIDGE_SOURCES_PERSAT_PULL_TOKEN="+pollToken,
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_SOURCES_PERSAT_PULL_URL="+url, "PERSAT_BRIDGE_SOURCES_PERSAT_PULL_TOKEN="+pollToken,
 		"PERSAT_BRIDGE_SOURCES_PERSAT_PULL_START=earliest", "PERSAT_BRIDGE_SOURCES_PERSAT_PULL_INTERVAL=20ms")
-	b.start()
+	b.Start()
 
 	var work sync.WaitGroup
 	work.Go(func() { // the sender goes on while everything else happens
@@ -102,24 +103,24 @@ func TestOraclePull(t *testing.T) {
 	}
 	for kill := range kills {
 		time.Sleep(time.Duration(100+random.IntN(700)) * time.Millisecond)
-		b.kill()
+		b.Kill()
 		if kill == kills/2 {
-			n.kill()
+			n.Kill()
 			time.Sleep(away)
-			n.start()
+			n.Run()
 		}
-		b.start()
+		b.Start()
 	}
 	work.Wait()
-	eventually(t, "the endpoint has nothing more", func() bool { return b.metric("persat_bridge_pull_lag_seconds") == 0 })
+	testwait.Eventually(t, "the endpoint has nothing more", func() bool { return b.metric("persat_bridge_pull_lag_seconds") == 0 })
 	b.drained()
-	messages := readStream(t, n.url)
-	if got := b.stop(); got != exitDone {
+	messages := readStream(t, n.URL)
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0", got)
 	}
 	judgePulled(t, messages, items)
 	compareOrder(t, messages, filepath.Join(b.dir, "journal"))
-	if strings.Contains(b.said(), pollToken) {
+	if strings.Contains(b.Output.String(), pollToken) {
 		t.Error("the token is in the log")
 	}
 }
@@ -129,7 +130,7 @@ func pushAll(t *testing.T, url string, items []int) {
 	s := newSender(url, testSecret, 1)
 	defer s.close()
 	for _, n := range items {
-		eventually(t, "a 2xx for a pushed item", func() bool {
+		testwait.Eventually(t, "a 2xx for a pushed item", func() bool {
 			a, err := s.post(context.Background(), pulledItem(n).ID, pushedBody(n))
 			return err == nil && a.ok()
 		})
@@ -210,14 +211,14 @@ func TestPullAlone(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.args = []string{"serve", "-c", file}
-	b.env = slices.DeleteFunc(b.env, func(v string) bool {
+	b.Args = []string{"serve", "-c", file}
+	b.Env = slices.DeleteFunc(b.Env, func(v string) bool {
 		return strings.HasPrefix(v, "PERSAT_BRIDGE_SERVER_LISTEN=") || strings.HasPrefix(v, "PERSAT_WEBHOOK_SECRET=")
 	})
-	b.start()
-	eventually(t, "the items", func() bool { return b.metric("persat_bridge_published_total") == items })
+	b.Start()
+	testwait.Eventually(t, "the items", func() bool { return b.metric("persat_bridge_published_total") == items })
 	messages := readStream(t, b.nats)
-	if got := b.stop(); got != exitDone {
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0", got)
 	}
 	judgePulled(t, messages, items)

@@ -17,21 +17,23 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // tool runs a command of persat-bridge against a bridge, with its configuration.
 func (b *bridgeProcess) tool(args ...string) (code int, stdout, stderr string) {
 	b.t.Helper()
 	var out, err bytes.Buffer
-	code = run(context.Background(), append(args, "-c", b.args[2]), b.env, strings.NewReader(""), &out, &err)
+	code = run(context.Background(), append(args, "-c", b.Args[2]), b.Env, strings.NewReader(""), &out, &err)
 	return code, out.String(), err.String()
 }
 
 // status asks the admin API.
 func (b *bridgeProcess) status() bridge.Status {
 	b.t.Helper()
-	p := &program{environ: b.env}
-	client, err := p.client(b.args[2])
+	p := &program{environ: b.Env}
+	client, err := p.client(b.Args[2])
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -51,7 +53,7 @@ func (b *bridgeProcess) post(id, body string) {
 
 func (b *bridgeProcess) drained() {
 	b.t.Helper()
-	eventually(b.t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+	testwait.Eventually(b.t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 }
 
 func eventBody(eventType, entity, note string) string {
@@ -61,15 +63,14 @@ func eventBody(eventType, entity, note string) string {
 // TestTooLargeIsADeadLetterUntilTheLimitIsRaised is an event of 2 MiB for a server
 // that takes 1 MiB.
 func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "NATS_URL="+n.url)
-	b.start()
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL)
+	b.Start()
 	large := eventBody("workorder.created", "48", strings.Repeat("x", 2<<20))
 	b.post("msg_large", large)
 	b.post("msg_small", eventBody("workorder.created", "48", "after it"))
 	b.drained()
-	if messages := readStream(t, n.url); len(messages) != 1 || messages[0].id != "persat:msg_small" {
+	if messages := readStream(t, n.URL); len(messages) != 1 || messages[0].id != "persat:msg_small" {
 		t.Fatalf("got %d messages, want the small one: the rest flows", len(messages))
 	}
 	code, out, _ := b.tool("dead", "list")
@@ -91,17 +92,17 @@ func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
 	if code, out, stderr := b.tool("dead", "replay", "--reason", "max_payload", "--yes"); code != 0 || !strings.Contains(out, "1 are pending again") {
 		t.Errorf("dead replay: exit %d %s %s", code, out, stderr)
 	}
-	eventually(t, "dead again", func() bool { return b.metric("persat_bridge_dead_events") == 1 })
+	testwait.Eventually(t, "dead again", func() bool { return b.metric("persat_bridge_dead_events") == 1 })
 
-	n.configure(t, "max_payload: 8MB")
-	n.kill()
-	n.start()
+	n.Configure("max_payload: 8MB")
+	n.Kill()
+	n.Run()
 	if code, out, stderr := b.tool("dead", "replay", "--all", "--yes"); code != 0 {
 		t.Errorf("dead replay: exit %d %s %s", code, out, stderr)
 	}
-	eventually(t, "no dead letter", func() bool { return b.metric("persat_bridge_dead_events") == 0 })
+	testwait.Eventually(t, "no dead letter", func() bool { return b.metric("persat_bridge_dead_events") == 0 })
 	b.drained()
-	messages := readStream(t, n.url)
+	messages := readStream(t, n.URL)
 	if len(messages) != 2 || string(messages[1].data) != large || !strings.HasPrefix(messages[1].id, "persat:msg_large:r") {
 		t.Errorf("got %d messages, want the large one too, under a new id", len(messages))
 	}
@@ -112,30 +113,29 @@ func TestHeldSubjectsWaitTheOthersFlow(t *testing.T) {
 	users := func(denied string) string {
 		return `authorization: {users: [{user: bridge, password: b, permissions: {publish: {deny: [` + denied + `]}}}, {user: reader, password: r}]}`
 	}
-	n := newNATSProcess(t, users(`"persat.client.*"`))
-	n.start()
-	reader := strings.Replace(n.url, "nats://", "nats://reader:r@", 1)
-	b := newBridgeProcess(t, "NATS_URL="+n.url, "NATS_USER=bridge", "NATS_PASSWORD=b", "PERSAT_BRIDGE_PUBLISH_ACK_TIMEOUT=500ms", "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
-	b.start()
+	n := natstest.StartChild(t, users(`"persat.client.*"`))
+	reader := strings.Replace(n.URL, "nats://", "nats://reader:r@", 1)
+	b := newBridgeProcess(t, "NATS_URL="+n.URL, "NATS_USER=bridge", "NATS_PASSWORD=b", "PERSAT_BRIDGE_PUBLISH_ACK_TIMEOUT=500ms", "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
+	b.Start()
 	for i := range 30 {
 		b.post(fmt.Sprintf("msg_c%d", i), strings.Replace(eventBody("client.updated", fmt.Sprint(i%3), ""), "_id", "uid_client", 1))
 		b.post(fmt.Sprintf("msg_w%d", i), eventBody("workorder.created", fmt.Sprint("w", i%3), ""))
 	}
-	eventually(t, "the others have arrived", func() bool { return len(readStream(t, reader)) == 30 })
+	testwait.Eventually(t, "the others have arrived", func() bool { return len(readStream(t, reader)) == 30 })
 	for _, m := range readStream(t, reader) {
 		if !strings.HasPrefix(m.id, "persat:msg_w") {
 			t.Errorf("%s arrived", m.id)
 		}
 	}
 	if *long { // it takes 30 s to be shown
-		eventually(t, "the reason is shown", func() bool {
+		testwait.Eventually(t, "the reason is shown", func() bool {
 			held := b.status().Held
 			return len(held) == 1 && held[0].Type == "client.updated" && strings.Contains(held[0].Reason, "may not publish to persat.client.updated")
 		})
 	}
-	n.configure(t, users(``))
-	n.kill()
-	n.start()
+	n.Configure(users(``))
+	n.Kill()
+	n.Run()
 	b.drained()
 	last := make(map[string]int)
 	messages := readStream(t, reader)
@@ -177,7 +177,7 @@ func TestHeldSubjectsWaitTheOthersFlow(t *testing.T) {
 // limit bounds the stream, which then refuses what is new.
 func limit(t *testing.T, url string, messages int64) {
 	t.Helper()
-	js := dialJetStream(t.Context(), t, url)
+	js := natstest.JetStream(t, url)
 	defer js.Conn().Close()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {
@@ -192,11 +192,10 @@ func limit(t *testing.T, url string, messages int64) {
 
 // TestTwoBridgesOnOneStream: what both accepted is stored once.
 func TestTwoBridgesOnOneStream(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	one, two := newBridgeProcess(t, "NATS_URL="+n.url), newBridgeProcess(t, "NATS_URL="+n.url)
-	one.start()
-	two.start()
+	n := natstest.StartChild(t, "")
+	one, two := newBridgeProcess(t, "NATS_URL="+n.URL), newBridgeProcess(t, "NATS_URL="+n.URL)
+	one.Start()
+	two.Start()
 	for i := range 100 {
 		id, body := fmt.Sprintf("msg_%d", i), eventBody("workorder.created", fmt.Sprint(i), "")
 		one.post(id, body)
@@ -204,7 +203,7 @@ func TestTwoBridgesOnOneStream(t *testing.T) {
 	}
 	one.drained()
 	two.drained()
-	if got := len(readStream(t, n.url)); got != 100 {
+	if got := len(readStream(t, n.URL)); got != 100 {
 		t.Errorf("got %d messages, want 100", got)
 	}
 }
@@ -212,27 +211,26 @@ func TestTwoBridgesOnOneStream(t *testing.T) {
 // TestWaitForStream: a 2xx says that JetStream has it; without NATS there is none,
 // and the repeat finds the event that is kept.
 func TestWaitForStream(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_ACCEPT_WAIT_FOR=stream", "PERSAT_BRIDGE_PUBLISH_ACK_TIMEOUT=500ms", "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=200ms")
-	b.start()
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_ACCEPT_WAIT_FOR=stream", "PERSAT_BRIDGE_PUBLISH_ACK_TIMEOUT=500ms", "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=200ms")
+	b.Start()
 	b.post("msg_1", eventBody("workorder.created", "1", ""))
-	if got := len(readStream(t, n.url)); got != 1 {
+	if got := len(readStream(t, n.URL)); got != 1 {
 		t.Errorf("got a 2xx and %d messages, want 1", got)
 	}
-	n.kill()
+	n.Kill()
 	s := signed(t, testSecret, "msg_2", time.Now(), eventBody("workorder.created", "1", ""))
 	for range 2 {
 		if code, a := s.post(t, b.url); code != 503 {
 			t.Errorf("NATS away: got %d %+v, want 503", code, a)
 		}
 	}
-	n.start()
-	eventually(t, "the repeat gets its 2xx", func() bool {
+	n.Run()
+	testwait.Eventually(t, "the repeat gets its 2xx", func() bool {
 		code, a := s.post(t, b.url)
 		return code == 200 && a.Status == "duplicate"
 	})
-	if got := len(readStream(t, n.url)); got != 2 {
+	if got := len(readStream(t, n.URL)); got != 2 {
 		t.Errorf("got %d messages, want 2", got)
 	}
 }
@@ -244,21 +242,21 @@ func TestBacklogOverRestart(t *testing.T) {
 	if *long {
 		count = 1_000_000
 	}
-	n := newNATSProcess(t, "")
-	b := newBridgeProcess(t, "NATS_URL="+n.url, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=500ms")
+	n := natstest.NewChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=500ms")
 	fillJournal(t, filepath.Join(b.dir, "journal"), count)
 	begin := time.Now()
-	b.start()
+	b.Start()
 	t.Logf("%d pending: ready after %v, %d MiB of memory", count, time.Since(begin).Round(time.Millisecond), b.memory())
 	if got := b.metric("persat_bridge_pending_events"); got != float64(count) {
 		t.Errorf("got %v pending, want %d", got, count)
 	}
 	begin = time.Now()
-	n.start()
-	eventually(t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+	n.Run()
+	testwait.Eventually(t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 	t.Logf("drained in %v, %d MiB of memory", time.Since(begin).Round(time.Millisecond), b.memory())
 	last := make(map[string]int)
-	messages := readStream(t, n.url)
+	messages := readStream(t, n.URL)
 	for _, m := range messages {
 		var i int
 		if _, err := fmt.Sscanf(m.id, "persat:msg_%d", &i); err != nil {
@@ -277,7 +275,7 @@ func TestBacklogOverRestart(t *testing.T) {
 // memory is the resident set in MiB.
 func (b *bridgeProcess) memory() int {
 	b.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.Pid()))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -391,9 +389,9 @@ func TestJournalTools(t *testing.T) {
 	if err := os.Rename(repaired, dir); err != nil {
 		t.Fatal(err)
 	}
-	b.start()
+	b.Start()
 	b.drained()
-	if code := b.stop(); code != exitDone {
+	if code := b.Stop(); code != exitDone {
 		t.Errorf("exit code %d, want 0", code)
 	}
 }

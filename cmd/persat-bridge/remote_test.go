@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // TestOracleRemoteStreamLosesItsTail: the bridge is connected to a server of a cluster
@@ -20,21 +19,9 @@ import (
 func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 	for _, what := range []string{"another publisher is first", "this bridge is first"} {
 		t.Run(what, func(t *testing.T) {
-			var nodes []*natsProcess
-			var routes []string
-			ports := make([]int, 3)
-			for i := range ports {
-				ports[i] = freePort(t)
-				routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
-			}
-			for i := range 3 {
-				nodes = append(nodes, newNATSProcess(t, fmt.Sprintf("server_name: n%d\ncluster: {name: c, no_advertise: true, listen: \"127.0.0.1:%d\", routes: [%s]}", i, ports[i], strings.Join(routes, ", "))))
-			}
-			for _, n := range nodes {
-				n.start()
-			}
-			eventually(t, "a stream of one replica", func() bool {
-				nc, err := nats.Connect(nodes[0].url)
+			nodes := natstest.ChildCluster(t, "")
+			testwait.Eventually(t, "a stream of one replica", func() bool {
+				nc, err := nats.Connect(nodes[0].URL)
 				if err != nil {
 					return false
 				}
@@ -45,7 +32,7 @@ func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 				_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"persat.>"}, Duplicates: 2 * time.Hour})
 				return err == nil
 			})
-			leader := streamLeader(t, nodes[0].url)
+			leader := streamLeader(t, nodes[0].URL)
 			hub := nodes[leader]
 			near := nodes[(leader+1)%3] // where the bridge is connected: it has no part in the stream
 			stream := func(url string) (uint64, error) {
@@ -64,10 +51,10 @@ func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 				return s.CachedInfo().State.LastSeq, nil
 			}
 			linked := func() {
-				eventually(t, "the stream answers", func() bool { _, err := stream(near.url); return err == nil })
+				testwait.Eventually(t, "the stream answers", func() bool { _, err := stream(near.URL); return err == nil })
 			}
-			b := newBridgeProcess(t, "NATS_URL="+near.url)
-			b.start()
+			b := newBridgeProcess(t, "NATS_URL="+near.URL)
+			b.Start()
 			o := newOracle(t, b.url)
 			o.padding = 200
 			s := newSender(o.url, o.secret, 1)
@@ -75,27 +62,22 @@ func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 			for n := range 9 {
 				o.deliver(s, "WO-1", n)
 			}
-			eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
-			store, kept := filepath.Join(hub.dir, "store"), filepath.Join(hub.dir, "kept")
-			if err := os.CopyFS(kept, os.DirFS(store)); err != nil {
-				t.Fatal(err)
-			}
+			testwait.Eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+			kept := hub.CopyStore()
 			o.deliver(s, "WO-1", 9)
-			eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
-			if last, err := stream(near.url); last != 10 || err != nil {
+			testwait.Eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+			if last, err := stream(near.URL); last != 10 || err != nil {
 				t.Fatal(last, err)
 			}
-			hub.kill()
-			if err := errors.Join(os.RemoveAll(store), os.Rename(kept, store)); err != nil {
-				t.Fatal(err)
-			}
-			hub.start()
+			hub.Kill()
+			hub.PutStore(kept)
+			hub.Run()
 			linked()
-			if last, err := stream(near.url); last != 9 || err != nil {
+			if last, err := stream(near.URL); last != 9 || err != nil {
 				t.Fatal(last, err)
 			}
 			if what == "another publisher is first" {
-				nc, err := nats.Connect(near.url)
+				nc, err := nats.Connect(near.URL)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -110,13 +92,13 @@ func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 			for n := range 3 {
 				o.deliver(s, "WO-1", 20+n)
 			}
-			eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
-			b.stop()
-			b.start() // not found at the next session either
+			testwait.Eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+			b.Stop()
+			b.Start() // not found at the next session either
 			o.deliver(s, "WO-1", 30)
 			time.Sleep(time.Second)
-			eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
-			o.judge(readStream(t, near.url))
+			testwait.Eventually(t, "published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+			o.judge(readStream(t, near.URL))
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 const resetPermission = "$JS.API.CONSUMER.RESET.PERSAT.*"
@@ -93,7 +95,7 @@ func TestConsumerResetNeedsPermission(t *testing.T) {
 	if err := nc.Publish(subject, []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server refuses "+subject, func() bool { return slices.Contains(denied(), subject) })
+	testwait.Eventually(t, "the server refuses "+subject, func() bool { return slices.Contains(denied(), subject) })
 }
 
 // take acknowledges the next n messages and returns their sequences.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // TestScripts runs the files of testdata/script: what each command prints, and
@@ -15,7 +17,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"PORT", "ADMIN", "NATS"} {
-				e.Setenv(name, fmt.Sprint(freePort(t)))
+				e.Setenv(name, fmt.Sprint(testwait.FreePort(t)))
 			}
 			e.Setenv("SECRET", testSecret)
 			return nil

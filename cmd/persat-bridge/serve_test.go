@@ -74,7 +74,7 @@ const secondSecret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 func TestServeTakesWhatTheSvixLibrarySigned(t *testing.T) {
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_SOURCES_PERSAT_SECRETS="+testSecret+","+secondSecret)
-	b.start()
+	b.Start()
 	const body = `{"eventType":"workorder.created","payload":{"_id":"48","note":"Revisar la caldera, ñandú"}}`
 	now := time.Now()
 	good := signed(t, testSecret, "msg_first", now, body)
@@ -119,7 +119,7 @@ func TestServeTakesWhatTheSvixLibrarySigned(t *testing.T) {
 	if m := messages[0]; m.id != "persat:msg_first" || string(m.data) != body || m.entity != "48" {
 		t.Errorf("got %s %q about %s, want persat:msg_first with the body about 48", m.id, m.data, m.entity)
 	}
-	if got := b.stop(); got != exitDone {
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0", got)
 	}
 }
@@ -138,7 +138,7 @@ func flipBase64(t *testing.T, s string) string {
 // should not, nor be lost, nor end the connection to NATS.
 func TestServeHostileBodies(t *testing.T) {
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	event := func(eventType string) string { return fmt.Sprintf(`{"eventType":%q,"payload":{"_id":"1"}}`, eventType) }
 	for i, test := range []struct {
 		name, body string
@@ -192,7 +192,7 @@ func TestServeHostileBodies(t *testing.T) {
 			t.Errorf("got Nats-Msg-Id %q, want our own", m.id)
 		}
 	}
-	if b.metric("persat_bridge_nats_connected") != 1 || strings.Contains(b.said(), "connection to NATS lost") {
+	if b.metric("persat_bridge_nats_connected") != 1 || strings.Contains(b.Output.String(), "connection to NATS lost") {
 		t.Error("the connection to NATS was lost")
 	}
 }

@@ -30,7 +30,7 @@ func readOnly(t *testing.T, dir, at string) {
 // snapshot, or in a container's read-only volume.
 func TestJournalToolsOnASnapshot(t *testing.T) {
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	for _, id := range []string{"a", "b", "c"} {
 		b.post(id, eventBody("workorder.created", id, ""))
 	}
@@ -42,7 +42,7 @@ func TestJournalToolsOnASnapshot(t *testing.T) {
 	if code, _, stderr := b.tool("journal", "stat", "--dir", snapshot); code != exitFailed || !strings.Contains(stderr, "in use by another process") {
 		t.Errorf("while the bridge runs: exit code %d, %s", code, stderr)
 	}
-	b.kill()
+	b.Kill()
 	before := modified(t, journal)
 	for _, c := range []struct{ args, want string }{
 		{"stat", "next       record 4"},

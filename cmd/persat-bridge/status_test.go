@@ -8,25 +8,27 @@ import (
 	"testing"
 
 	"github.com/persat-bridge/persat-bridge/bridge/admin"
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 func TestStatusCommand(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	b := newBridgeProcess(t, "NATS_URL="+n.url)
+	n := natstest.StartChild(t, "")
+	b := newBridgeProcess(t, "NATS_URL="+n.URL)
 
 	if code, stdout, stderr := b.tool("status"); code != 2 || stdout != "" || !strings.Contains(stderr, "no bridge answers at ") {
 		t.Errorf("without a bridge: exit code %d, %q, %q", code, stdout, stderr)
 	}
-	b.start()
-	eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
+	b.Start()
+	testwait.Eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
 	code, stdout, stderr := b.tool("status")
 	if code != 0 || !strings.HasPrefix(stdout, "Accepting and publishing; nothing waiting\n") || stderr != "" {
 		t.Errorf("all is well: exit code %d, %q, %q", code, stdout, stderr)
 	}
 
-	n.kill()
-	eventually(t, "NATS away", func() bool { return b.metric("persat_bridge_nats_connected") == 0 })
+	n.Kill()
+	testwait.Eventually(t, "NATS away", func() bool { return b.metric("persat_bridge_nats_connected") == 0 })
 	b.post("a", eventBody("workorder.created", "1", ""))
 	code, stdout, _ = b.tool("status")
 	for _, want := range []string{"Accepting; NATS away since ", "1 event waiting", "Bring NATS back.", "  waiting       1\n", "  NATS          away since "} {
@@ -42,24 +44,24 @@ func TestStatusCommand(t *testing.T) {
 
 	// It is followed, and ends with the code of what it has shown last.
 	ctx, cancel := context.WithCancel(t.Context())
-	out := new(shell)
+	out := new(testproc.Output)
 	end := make(chan int, 1)
 	go func() {
-		end <- run(ctx, []string{"status", "--watch", "-c", b.args[2]}, b.env, strings.NewReader(""), out, new(bytes.Buffer))
+		end <- run(ctx, []string{"status", "--watch", "-c", b.Args[2]}, b.Env, strings.NewReader(""), out, new(bytes.Buffer))
 	}()
-	eventually(t, "the outage", func() bool { return strings.Contains(out.said(), "NATS away since") })
-	n.start()
+	testwait.Eventually(t, "the outage", func() bool { return strings.Contains(out.String(), "NATS away since") })
+	n.Run()
 	b.drained()
-	eventually(t, "its end", func() bool { return strings.Contains(out.said(), "Accepting and publishing; nothing waiting") })
+	testwait.Eventually(t, "its end", func() bool { return strings.Contains(out.String(), "Accepting and publishing; nothing waiting") })
 	cancel()
 	if code := <-end; code != 0 {
-		t.Errorf("status --watch: exit code %d, %s", code, out.said())
+		t.Errorf("status --watch: exit code %d, %s", code, out.String())
 	}
 }
 
 func TestReplayCancelCommand(t *testing.T) {
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	b.post("a", eventBody("workorder.created", "1", ""))
 	b.drained()
 	if code, _, stderr := b.tool("replay", "cancel"); code != exitFailed || !strings.Contains(stderr, "there was no replay") {

@@ -15,6 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // shutdownTimeout is the default of server.shutdown_timeout.
@@ -35,13 +38,12 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			env := test.env(t)
-			n := newNATSProcess(t, "")
-			n.start()
-			b := newBridgeProcess(t, append(env, "NATS_URL="+n.url)...)
+			n := natstest.StartChild(t, "")
+			b := newBridgeProcess(t, append(env, "NATS_URL="+n.URL)...)
 			if env != nil {
 				b.url = "https" + b.url[len("http"):]
 			}
-			b.start()
+			b.Start()
 			o := newOracle(t, b.url)
 			var group sync.WaitGroup
 			for connection := range oracleConnections {
@@ -49,7 +51,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 			}
 			time.Sleep(500 * time.Millisecond)
 			begin := time.Now()
-			if got := b.stop(); got != exitDone {
+			if got := b.Stop(); got != exitDone {
 				t.Errorf("exit code %d, want 0", got)
 			}
 			took := time.Since(begin)
@@ -57,9 +59,9 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 				t.Errorf("took %v to stop, want %v at most", took, shutdownTimeout)
 			}
 			group.Wait()
-			b.start()
-			eventually(t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
-			o.judge(readStream(t, n.url))
+			b.Start()
+			testwait.Eventually(t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+			o.judge(readStream(t, n.URL))
 			t.Logf("stopped in %v, refused %v", took.Round(time.Millisecond), o.refused)
 		})
 	}
@@ -98,11 +100,10 @@ func postUntilRefused(o *oracle, entity string) {
 // A release is rolled out to two bridges behind one address while events come
 // in: each stops and starts again in turn.
 func TestRollingRestart(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	bridges := []*bridgeProcess{newBridgeProcess(t, "NATS_URL="+n.url), newBridgeProcess(t, "NATS_URL="+n.url)}
+	n := natstest.StartChild(t, "")
+	bridges := []*bridgeProcess{newBridgeProcess(t, "NATS_URL="+n.URL), newBridgeProcess(t, "NATS_URL="+n.URL)}
 	for _, b := range bridges {
-		b.start()
+		b.Start()
 	}
 	front := newFront(t, bridges[0].url, bridges[1].url)
 	o := newOracle(t, front+"/webhooks/persat")
@@ -118,19 +119,19 @@ func TestRollingRestart(t *testing.T) {
 	for range rounds {
 		for _, b := range bridges {
 			time.Sleep(300 * time.Millisecond)
-			if got := b.stop(); got != exitDone {
+			if got := b.Stop(); got != exitDone {
 				t.Errorf("exit code %d, want 0", got)
 			}
-			b.start()
+			b.Start()
 		}
 	}
 	time.Sleep(300 * time.Millisecond)
 	stop()
 	sending.Wait()
 	for _, b := range bridges {
-		eventually(t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
+		testwait.Eventually(t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 	}
-	o.judge(readStream(t, n.url))
+	o.judge(readStream(t, n.URL))
 	if o.repeats > 0 {
 		t.Errorf("%d posts were not answered 2xx at once, want none: %v", o.repeats, o.refused)
 	}

@@ -16,6 +16,8 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // fillDead puts n dead letters into a journal.
@@ -49,11 +51,10 @@ func fillDead(t *testing.T, dir string, n int) {
 func TestStopWhileAnOperatorLooks(t *testing.T) {
 	for _, what := range []string{"GET /api/dead?limit=1", "GET /api/events?q=nothing", "POST /api/dead/discard?all=true"} {
 		t.Run(strings.ReplaceAll(what, "/", "_"), func(t *testing.T) {
-			n := newNATSProcess(t, "")
-			n.start()
-			b := newBridgeProcess(t, "NATS_URL="+n.url)
+			n := natstest.StartChild(t, "")
+			b := newBridgeProcess(t, "NATS_URL="+n.URL)
 			fillDead(t, filepath.Join(b.dir, "journal"), 20_000)
-			b.start()
+			b.Start()
 			method, path, _ := strings.Cut(what, " ")
 			stop := make(chan struct{})
 			var group sync.WaitGroup
@@ -76,14 +77,14 @@ func TestStopWhileAnOperatorLooks(t *testing.T) {
 				})
 			}
 			time.Sleep(30 * time.Millisecond)
-			b.signal(syscall.SIGTERM)
-			code := b.wait()
+			b.Signal(syscall.SIGTERM)
+			code := b.Wait()
 			close(stop)
 			group.Wait()
 			if code != exitDone {
 				t.Errorf("exit code %d", code)
 			}
-			for line := range strings.Lines(b.said()) {
+			for line := range strings.Lines(b.Output.String()) {
 				if strings.Contains(line, "panic") || strings.Contains(line, "leaked") || strings.Contains(line, "SIGSEGV") {
 					t.Errorf("said: %s", line[:min(len(line), 600)])
 				}
@@ -97,27 +98,27 @@ func TestSIGHUPWhileStarting(t *testing.T) {
 	b := newBridgeProcess(t)
 	fillDead(t, filepath.Join(b.dir, "journal"), 100)
 	for i := range 3 {
-		b.launch()
+		b.Launch()
 		// It has its journal, and is not up for some time yet.
-		eventually(t, "the journal open", func() bool {
+		testwait.Eventually(t, "the journal open", func() bool {
 			for range 50 {
-				if holdsFile(b.cmd.Process.Pid, filepath.Join(b.dir, "journal")) {
+				if holdsFile(b.Pid(), filepath.Join(b.dir, "journal")) {
 					return true
 				}
 				time.Sleep(time.Millisecond)
 			}
 			return false
 		})
-		b.signal(syscall.SIGHUP)
-		eventually(t, "the reload", func() bool {
+		b.Signal(syscall.SIGHUP)
+		testwait.Eventually(t, "the reload", func() bool {
 			select {
-			case err := <-b.exited:
-				t.Fatalf("SIGHUP while starting: %v", err)
+			case <-b.Exited():
+				t.Fatal("SIGHUP while starting ended it")
 			default:
 			}
-			return strings.Count(b.said(), "SIGHUP: secrets read again") > i
+			return strings.Count(b.Output.String(), "SIGHUP: secrets read again") > i
 		})
-		b.kill()
+		b.Kill()
 	}
 }
 
@@ -132,14 +133,13 @@ func holdsFile(pid int, dir string) bool {
 
 // SIGTERM while the way to NATS takes no more bytes (a black hole, with larger events).
 func TestStopOverABlackHole(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	p := newProxy(t, strings.TrimPrefix(n.url, "nats://"))
-	b := newBridgeProcess(t, "NATS_URL="+p.url())
-	b.start()
-	eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
-	p.heldUp.Store(true)
-	p.heldDown.Store(true)
+	n := natstest.StartChild(t, "")
+	p := natstest.NewProxy(t, n.Host)
+	b := newBridgeProcess(t, "NATS_URL="+p.URL)
+	b.Start()
+	testwait.Eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
+	p.HoldUp.Store(true)
+	p.HoldDown.Store(true)
 	s := newSender(b.url, testSecret, 1)
 	defer s.close()
 	for i := range 200 {
@@ -157,10 +157,10 @@ func TestStopOverABlackHole(t *testing.T) {
 		response.Body.Close()
 	}
 	begin := time.Now()
-	code := b.stop()
+	code := b.Stop()
 	if took := time.Since(begin); took > 35*time.Second || code != 0 { // 40 s is what a supervisor waits
 		t.Errorf("SIGTERM took %v, code %d", took, code)
 	}
-	p.heldUp.Store(false)
-	p.heldDown.Store(false)
+	p.HoldUp.Store(false)
+	p.HoldDown.Store(false)
 }

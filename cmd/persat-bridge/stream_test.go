@@ -15,7 +15,7 @@ func TestStreamRecreate(t *testing.T) {
 	n := natstest.Start(t, "")
 	js := n.JetStream()
 	b := newBridgeProcess(t, "NATS_URL="+n.URL)
-	b.start()
+	b.Start()
 	testwait.Eventually(t, "the stream is created", func() bool { _, err := js.Stream(t.Context(), "PERSAT"); return err == nil })
 	if _, err := js.Publish(t.Context(), "persat.stranger", nil); err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func TestStreamRecreate(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.deliver(newSender(b.url, o.secret, 1), "WO-held", 1)
-	testwait.Eventually(t, "the log says that it is missing", func() bool { return strings.Contains(b.said(), "though events were published to it") })
+	testwait.Eventually(t, "the log says that it is missing", func() bool { return strings.Contains(b.Output.String(), "though events were published to it") })
 	if code, said := command("stream", "recreate"); code != exitUsage || !strings.Contains(said, "--yes") {
 		t.Errorf("asked, and nobody answered: got %d %s", code, said)
 	}

@@ -10,13 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
@@ -27,35 +28,10 @@ type tailing struct {
 	cancel context.CancelFunc
 	end    chan int
 
-	mu             sync.Mutex
-	stdout, stderr bytes.Buffer
-}
-
-func (g *tailing) Write(b []byte) (int, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.stdout.Write(b)
-}
-
-// said is what it wrote to stderr.
-func (g *tailing) said() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.stderr.String()
-}
-
-// aside is its stderr.
-type aside struct{ *tailing }
-
-func (a aside) Write(b []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.stderr.Write(b)
+	stdout, stderr testproc.Output
 }
 
 func (g *tailing) lines() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	return slices.Collect(strings.Lines(g.stdout.String()))
 }
 
@@ -70,7 +46,7 @@ func startTail(t *testing.T, natsURL string, args ...string) *tailing {
 		t.Fatal(err)
 	}
 	go func() {
-		g.end <- run(ctx, append([]string{"tail", "-c", file}, args...), nil, strings.NewReader(""), g, aside{g})
+		g.end <- run(ctx, append([]string{"tail", "-c", file}, args...), nil, strings.NewReader(""), &g.stdout, &g.stderr)
 	}()
 	return g
 }
@@ -78,7 +54,7 @@ func startTail(t *testing.T, natsURL string, args ...string) *tailing {
 // waitFor returns the lines when there are n.
 func (g *tailing) waitFor(n int) []string {
 	g.t.Helper()
-	eventually(g.t, fmt.Sprintf("%d lines of tail", n), func() bool { return len(g.lines()) >= n })
+	testwait.Eventually(g.t, fmt.Sprintf("%d lines of tail", n), func() bool { return len(g.lines()) >= n })
 	return g.lines()
 }
 
@@ -86,7 +62,7 @@ func (g *tailing) stop() {
 	g.t.Helper()
 	g.cancel()
 	if code := <-g.end; code != exitDone {
-		g.t.Errorf("exit code %d, want 0: %s", code, g.said())
+		g.t.Errorf("exit code %d, want 0: %s", code, g.stderr.String())
 	}
 }
 
@@ -134,9 +110,8 @@ func event(source, id, eventType, payload string, entities ...string) *bridge.Ev
 }
 
 func TestTail(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	publish(t, n.url,
+	n := natstest.StartChild(t, "")
+	publish(t, n.URL,
 		event("persat", "a", "workorder.closed", `{"_id":"48","state":"CERRADA_OK"}`, "48"),
 		event("persat", "b", "client.updated", `{"uid_client":"Ferretería Ñandú 5%"}`, "Ferretería Ñandú 5%"),
 		event("north", "c", "delivery.deleted", `[{"_id":"D-1","state":"PENDING"},{"_id":"D-2","state":"PENDING"},{"_id":"D-3","state":"PENDING"}]`, "D-1", "D-2", "D-3"),
@@ -144,7 +119,7 @@ func TestTail(t *testing.T) {
 		event("persat", "e", "form.created", `{"_id":"f1","state":{"name":"Nuevo"}}`, "f1"),
 		event("persat", "f", "delivery.deleted", `[{"_id":"D-4","state":"PENDING"},{"_id":"D-5","state":"ASSIGNED"}]`, "D-4", "D-5"),
 	)
-	nc, err := nats.Connect(n.url)
+	nc, err := nats.Connect(n.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +132,7 @@ func TestTail(t *testing.T) {
 	}
 
 	t.Run("for people", func(t *testing.T) {
-		g := startTail(t, n.url, "--since", "1h")
+		g := startTail(t, n.URL, "--since", "1h")
 		lines := g.waitFor(7)
 		g.stop()
 		for i, want := range [][]string{
@@ -196,7 +171,7 @@ func TestTail(t *testing.T) {
 	}
 	for _, tt := range filters {
 		t.Run(tt.name, func(t *testing.T) {
-			g := startTail(t, n.url, append(tt.args, "--since", time.Now().Add(-time.Hour).Format(time.RFC3339), "--json")...)
+			g := startTail(t, n.URL, append(tt.args, "--since", time.Now().Add(-time.Hour).Format(time.RFC3339), "--json")...)
 			g.waitFor(len(tt.want))
 			time.Sleep(100 * time.Millisecond) // for what should not come
 			lines := g.lines()
@@ -216,7 +191,7 @@ func TestTail(t *testing.T) {
 	}
 
 	t.Run("as JSON", func(t *testing.T) {
-		g := startTail(t, n.url, "--since", "1h", "--json")
+		g := startTail(t, n.URL, "--since", "1h", "--json")
 		lines := g.waitFor(7)
 		g.stop()
 		var bulk, strange tailed
@@ -236,30 +211,29 @@ func TestTail(t *testing.T) {
 
 // Without --since it begins now, and a restart of NATS is only a pause.
 func TestTailFollows(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	publish(t, n.url, event("persat", "before", "workorder.created", `{"_id":"before"}`, "before"))
-	g := startTail(t, n.url)
+	n := natstest.StartChild(t, "")
+	publish(t, n.URL, event("persat", "before", "workorder.created", `{"_id":"before"}`, "before"))
+	g := startTail(t, n.URL)
 	sent := 0
 	send := func() string {
 		sent++
 		id := fmt.Sprintf("WO-%d", sent)
-		publish(t, n.url, event("persat", id, "workorder.created", `{"_id":"`+id+`"}`, id))
+		publish(t, n.URL, event("persat", id, "workorder.created", `{"_id":"`+id+`"}`, id))
 		return id
 	}
 	follow := func() {
 		t.Helper()
-		eventually(t, "an event that is published while tail follows", func() bool {
+		testwait.Eventually(t, "an event that is published while tail follows", func() bool {
 			id := send()
 			time.Sleep(50 * time.Millisecond)
 			return strings.Contains(strings.Join(g.lines(), "\n"), " "+id+" ")
 		})
 	}
 	follow()
-	n.kill()
-	n.start()
+	n.Kill()
+	n.Run()
 	follow()
-	if said := g.said(); !strings.Contains(said, "NATS is away; waiting for it\nNATS is back\n") {
+	if said := g.stderr.String(); !strings.Contains(said, "NATS is away; waiting for it\nNATS is back\n") {
 		t.Errorf("of the restart it said %q", said)
 	}
 	g.stop()
@@ -291,7 +265,7 @@ func TestTailFollowsARecreatedStream(t *testing.T) {
 			if lines := g.waitFor(6); !strings.Contains(lines[5], " after ") {
 				t.Errorf("got %q", lines[5])
 			}
-			if said := g.said(); !strings.Contains(said, "the stream was recreated") {
+			if said := g.stderr.String(); !strings.Contains(said, "the stream was recreated") {
 				t.Errorf("it said %q", said)
 			}
 			g.stop()
@@ -302,23 +276,22 @@ func TestTailFollowsARecreatedStream(t *testing.T) {
 // It says what it waits for, doubts what cannot come, and leaves nothing behind on the
 // server.
 func TestTailSaysWhatItFollows(t *testing.T) {
-	n := newNATSProcess(t, "")
-	n.start()
-	publish(t, n.url, event("persat", "a", "workorder.closed", `{"_id":"48"}`, "48"))
+	n := natstest.StartChild(t, "")
+	publish(t, n.URL, event("persat", "a", "workorder.closed", `{"_id":"48"}`, "48"))
 	for _, tt := range []struct {
 		args []string
 		want []string // lines of stderr, by their beginning and end
 	}{
-		{nil, []string{"following PERSAT at " + n.url + ": all events |from now on; Ctrl-C ends"}},
+		{nil, []string{"following PERSAT at " + n.URL + ": all events |from now on; Ctrl-C ends"}},
 		{[]string{"--type", "workorder.*", "--entity", "48", "--since", "1999-12-31"}, []string{"following |: only type workorder.*, entity 48 since 1999-12-31 00:00:00; Ctrl-C ends"}},
 		{[]string{"--subject", "foo.>"}, []string{"following |; Ctrl-C ends", "warning: --subject foo.>: stream PERSAT has no such subject, but |: nothing will come"}},
 		{[]string{"--type", "persat.workorder.*"}, []string{"following |; Ctrl-C ends", "warning: --type persat.workorder.*: |did you mean --type 'workorder.*', or --subject 'persat.workorder.*'?"}},
 		{[]string{"--type", "wokorder.>"}, []string{"following |; Ctrl-C ends", "warning: --type wokorder.>: no known event type is like that; |known"}},
 	} {
-		g := startTail(t, n.url, tt.args...)
-		eventually(t, "what is followed", func() bool { return strings.Count(g.said(), "\n") >= len(tt.want) })
+		g := startTail(t, n.URL, tt.args...)
+		testwait.Eventually(t, "what is followed", func() bool { return strings.Count(g.stderr.String(), "\n") >= len(tt.want) })
 		g.stop()
-		got := strings.Split(strings.TrimSuffix(g.said(), "\n"), "\n")
+		got := strings.Split(strings.TrimSuffix(g.stderr.String(), "\n"), "\n")
 		if len(got) != len(tt.want) {
 			t.Errorf("%q: got %q, want %d lines", tt.args, got, len(tt.want))
 			continue
@@ -330,7 +303,7 @@ func TestTailSaysWhatItFollows(t *testing.T) {
 			}
 		}
 	}
-	js := dialJetStream(t.Context(), t, n.url)
+	js := natstest.JetStream(t, n.URL)
 	defer js.Conn().Close()
 	stream, err := js.Stream(t.Context(), "PERSAT")
 	if err != nil {

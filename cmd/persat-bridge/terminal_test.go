@@ -57,7 +57,7 @@ func steersTerminal(text string) bool {
 func TestStrangersBytesOnTheTerminal(t *testing.T) {
 	const evil = "\u009b2J\u202e\x7f"
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	// Quarantined: a body that is not usable, with an entity that is not to be trusted.
 	for id, body := range map[string]string{
 		"a": `{"eventType":5,"payload":{"_id":"x\u001b]0;t","n":"` + evil + `"}}`,

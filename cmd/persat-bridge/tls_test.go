@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // keyPair is a self-signed certificate for 127.0.0.1, in two files.
@@ -94,7 +96,7 @@ func newTLSBridge(t *testing.T, p *keyPair, env ...string) (b *bridgeProcess, ad
 
 func TestTLSVersions(t *testing.T) {
 	b, address := newTLSBridge(t, newKeyPair(t, 1))
-	b.start()
+	b.Start()
 	for _, test := range []struct {
 		name    string
 		version uint16
@@ -117,7 +119,7 @@ func TestTLSVersions(t *testing.T) {
 
 func TestTLSHTTP2(t *testing.T) {
 	b, _ := newTLSBridge(t, newKeyPair(t, 1))
-	b.start()
+	b.Start()
 	for _, test := range []struct {
 		name  string
 		http2 bool
@@ -156,7 +158,7 @@ func TestTLSHTTP2(t *testing.T) {
 func TestTLSRenewedCertificate(t *testing.T) {
 	p := newKeyPair(t, 1)
 	b, address := newTLSBridge(t, p)
-	b.start()
+	b.Start()
 	if got := served(address); got != 1 {
 		t.Fatalf("serves certificate %d, want 1", got)
 	}
@@ -171,8 +173,8 @@ func TestTLSRenewedCertificate(t *testing.T) {
 		}
 	}
 	p.write(p.key, key)
-	eventually(t, "the renewed certificate is served", func() bool { return served(address) == 2 })
-	if got := strings.Count(b.said(), "cannot be loaded"); got != 1 {
+	testwait.Eventually(t, "the renewed certificate is served", func() bool { return served(address) == 2 })
+	if got := strings.Count(b.Output.String(), "cannot be loaded"); got != 1 {
 		t.Errorf("said %d times that the pair does not fit, want once", got)
 	}
 
@@ -191,7 +193,7 @@ func TestTLSRenewedCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the certificate behind the new links is served", func() bool { return served(address) == 3 })
+	testwait.Eventually(t, "the certificate behind the new links is served", func() bool { return served(address) == 3 })
 
 	// The files vanish: what is loaded serves on.
 	if err := os.Remove(p.cert); err != nil {
@@ -201,7 +203,7 @@ func TestTLSRenewedCertificate(t *testing.T) {
 	if got := served(address); got != 3 {
 		t.Errorf("without its file: serves %d, want 3 as before", got)
 	}
-	if got := b.stop(); got != exitDone {
+	if got := b.Stop(); got != exitDone {
 		t.Errorf("exit code %d, want 0", got)
 	}
 }
@@ -220,13 +222,13 @@ func TestSIGHUPReadsTheCertificate(t *testing.T) {
 	}
 	keepTimes()
 	b, address := newTLSBridge(t, p)
-	b.start()
+	b.Start()
 	cert, key := p.make(2)
 	p.write(p.cert, cert)
 	p.write(p.key, key)
 	keepTimes()
-	b.signal(syscall.SIGHUP)
-	eventually(t, "the other certificate is served", func() bool { return served(address) == 2 })
+	b.Signal(syscall.SIGHUP)
+	testwait.Eventually(t, "the other certificate is served", func() bool { return served(address) == 2 })
 }
 
 // The secrets of a running bridge change while it is posted to: what is signed
@@ -242,9 +244,9 @@ func TestSIGHUPReadsTheSecrets(t *testing.T) {
 	}
 	write(old)
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_SOURCES_PERSAT_SECRETS_FILE="+file)
-	b.args = []string{"serve"} // the reference configuration wants the variable too
-	b.env = append(b.env, "PERSAT_WEBHOOK_SECRET=")
-	b.start()
+	b.Args = []string{"serve"} // the reference configuration wants the variable too
+	b.Env = append(b.Env, "PERSAT_WEBHOOK_SECRET=")
+	b.Start()
 	code := func(secret string) int {
 		s := newSender(b.url, secret, 1)
 		defer s.close()
@@ -269,9 +271,9 @@ func TestSIGHUPReadsTheSecrets(t *testing.T) {
 		if step.lines != nil {
 			write(step.lines...)
 			hangups++
-			b.signal(syscall.SIGHUP)
-			eventually(t, step.name, func() bool { return strings.Count(b.said(), "SIGHUP") == hangups })
-			if !strings.Contains(b.said(), step.said) {
+			b.Signal(syscall.SIGHUP)
+			testwait.Eventually(t, step.name, func() bool { return strings.Count(b.Output.String(), "SIGHUP") == hangups })
+			if !strings.Contains(b.Output.String(), step.said) {
 				t.Errorf("%s: the log does not say %q", step.name, step.said)
 			}
 		}
@@ -282,7 +284,7 @@ func TestSIGHUPReadsTheSecrets(t *testing.T) {
 			t.Errorf("%s: the new secret gets %d, want %d", step.name, got, step.fresh)
 		}
 	}
-	if strings.Contains(b.said(), fresh) || strings.Contains(b.said(), old) {
+	if strings.Contains(b.Output.String(), fresh) || strings.Contains(b.Output.String(), old) {
 		t.Error("the log shows a secret")
 	}
 }

@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // collected is what a test wants to know of a span.
@@ -84,7 +86,7 @@ func (o *otlp) add(request *collector.ExportTraceServiceRequest) {
 func (o *otlp) find(t *testing.T, name, of string) collected {
 	t.Helper()
 	var found collected
-	eventually(t, "span "+name, func() bool {
+	testwait.Eventually(t, "span "+name, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		i := slices.IndexFunc(o.spans, func(s collected) bool {
@@ -153,18 +155,18 @@ func subscribe(t *testing.T, url string) chan *nats.Msg {
 // to the consumer's.
 func TestTraceAcrossRestart(t *testing.T) {
 	o := newOTLP(t)
-	n := newNATSProcess(t, "")
-	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.url, "PERSAT_BRIDGE_TRACING_ENABLED=true",
+	n := natstest.NewChild(t, "")
+	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.URL, "PERSAT_BRIDGE_TRACING_ENABLED=true",
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+o.url, "OTEL_BSP_SCHEDULE_DELAY=50")
-	b.start()
+	b.Start()
 	id := b.postTraced(senderTrace)
-	if code := b.stop(); code != 0 {
+	if code := b.Stop(); code != 0 {
 		t.Fatalf("persat-bridge ended with %d", code)
 	}
 	waited := time.Now()
-	n.start()
-	messages := subscribe(t, n.url)
-	b.start()
+	n.Run()
+	messages := subscribe(t, n.URL)
+	b.Start()
 	message := nextMessage(t, messages, id)
 
 	traceID, senderSpan := senderTrace[3:35], senderTrace[36:52]
@@ -204,7 +206,7 @@ func TestTraceAcrossRestart(t *testing.T) {
 // TestTraceOff: without tracing the sender's context passes as it came.
 func TestTraceOff(t *testing.T) {
 	b := newBridgeProcess(t)
-	b.start()
+	b.Start()
 	messages := subscribe(t, b.nats)
 	id := b.postTraced(senderTrace)
 	if got := nextMessage(t, messages, id).Header["traceparent"]; len(got) != 1 || got[0] != senderTrace {
@@ -216,16 +218,16 @@ func TestTraceOff(t *testing.T) {
 func TestTraceCollectorAway(t *testing.T) {
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_TRACING_ENABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1",
 		"OTEL_BSP_SCHEDULE_DELAY=10", "OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_EXPORTER_OTLP_TIMEOUT=100")
-	b.start()
+	b.Start()
 	for range 5 {
 		b.postTraced("")
 		time.Sleep(50 * time.Millisecond)
 	}
-	eventually(t, "the line", func() bool { return strings.Contains(b.said(), "spans could not be sent") })
-	if code := b.stop(); code != 0 {
+	testwait.Eventually(t, "the line", func() bool { return strings.Contains(b.Output.String(), "spans could not be sent") })
+	if code := b.Stop(); code != 0 {
 		t.Errorf("persat-bridge ended with %d", code)
 	}
-	if n := strings.Count(b.said(), "events are not touched"); n != 1 {
+	if n := strings.Count(b.Output.String(), "events are not touched"); n != 1 {
 		t.Errorf("%d lines about the collector, want one", n)
 	}
 }
@@ -233,10 +235,10 @@ func TestTraceCollectorAway(t *testing.T) {
 func TestTraceVariables(t *testing.T) {
 	for _, variable := range []string{"OTEL_TRACES_EXPORTER=zipkin", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"} {
 		b := newBridgeProcess(t, "PERSAT_BRIDGE_TRACING_ENABLED=true", variable)
-		b.launch()
+		b.Launch()
 		name, _, _ := strings.Cut(variable, "=")
-		if code := b.wait(); code != 1 || !strings.Contains(b.said(), name) {
-			t.Errorf("%s: ended with %d and said %q; want 1 and the variable's name", variable, code, b.said())
+		if code := b.Wait(); code != 1 || !strings.Contains(b.Output.String(), name) {
+			t.Errorf("%s: ended with %d and said %q; want 1 and the variable's name", variable, code, b.Output.String())
 		}
 	}
 }

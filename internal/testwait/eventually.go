@@ -3,6 +3,7 @@
 package testwait
 
 import (
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -23,13 +24,19 @@ func Eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// FreeAddress returns a loopback address whose port was free a moment ago.
-func FreeAddress(t testing.TB) string {
+// FreePort returns a port of the loopback that was free a moment ago.
+func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().String()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// FreeAddress returns a loopback address whose port was free a moment ago.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", FreePort(t))
 }

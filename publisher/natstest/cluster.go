@@ -38,7 +38,7 @@ func newCluster(t testing.TB, extra string, make func(testing.TB, string) *Serve
 		addresses, routes = append(addresses, address), append(routes, fmt.Sprintf("%q", "nats://"+address))
 	}
 	for i, address := range addresses {
-		nodes = append(nodes, make(t, fmt.Sprintf("server_name: n%d\ncluster: {name: three, listen: %q, routes: [%s]}\n%s", i, address, strings.Join(routes, ", "), extra)))
+		nodes = append(nodes, make(t, fmt.Sprintf("server_name: n%d\ncluster: {name: three, no_advertise: true, listen: %q, routes: [%s]}\n%s", i, address, strings.Join(routes, ", "), extra)))
 	}
 	return nodes
 }

@@ -117,7 +117,9 @@ func (s *Server) Stop() {
 	s.Helper()
 	if s.child != nil {
 		if s.child.Running() {
-			s.child.Stop()
+			if code := s.child.Stop(); code != 0 {
+				s.Errorf("nats-server ended with %d", code)
+			}
 		}
 		return
 	}
