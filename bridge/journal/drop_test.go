@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 func TestDropPublishedGivesTheDiskBack(t *testing.T) {
@@ -29,7 +31,7 @@ func TestDropPublishedGivesTheDiskBack(t *testing.T) {
 		t.Fatalf("dropped %d, %v; want the 700 published", dropped, err)
 	}
 	t.Logf("%d bytes on disk", before)
-	eventually(t, "the files are gone", func() bool { return j.DiskBytes() < before/2 })
+	testwait.Eventually(t, "the files are gone", func() bool { return j.DiskBytes() < before/2 })
 	if got := len(pending(t, j)); got != 100 {
 		t.Errorf("got %d pending, want 100", got)
 	}

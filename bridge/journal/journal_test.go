@@ -74,15 +74,6 @@ func markPublished(t *testing.T, j *Journal, seqs ...uint64) {
 	}
 }
 
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 func TestRecordComesBackAsItWas(t *testing.T) {
 	dir := t.TempDir()
 	j := open(t, dir)

@@ -19,6 +19,7 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/pull"
 	"github.com/persat-bridge/persat-bridge/bridge/pull/pollserver"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -171,11 +172,12 @@ func (r *rig) start(change ...func(*pull.Options)) {
 
 func (r *rig) eventually(what string, f func() bool) {
 	r.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("waited in vain: %s; status %+v", what, r.puller.Status())
+	defer func() {
+		if r.t.Failed() {
+			r.t.Logf("status %+v", r.puller.Status())
 		}
-	}
+	}()
+	testwait.Eventually(r.t, what, f)
 }
 
 func (r *rig) state(state string, code pull.Code) {
