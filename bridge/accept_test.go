@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 func pulled(id, entity string) bridge.Delivery {
@@ -139,7 +140,7 @@ func TestIDReusedForOtherBytesIsQuarantined(t *testing.T) {
 func TestRepeatOfAQuarantinedInStreamMode(t *testing.T) {
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.WaitForStream = true })
-	eventually(t, "up", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	testwait.Eventually(t, "up", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	bad := bridge.Delivery{Source: "persat", ID: "x", Body: []byte("not JSON"), Unusable: "not JSON"}
 	first, err := r.bridge.Accept(t.Context(), bad)
 	again, err2 := r.bridge.Accept(t.Context(), bad)

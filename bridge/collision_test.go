@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 func numberedIDs(letter string, n int) (ids []string) {
@@ -35,7 +36,7 @@ func TestEventAcknowledgedAsADuplicateIsNotLost(t *testing.T) {
 		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
 	}
 	want := append(append(numberedIDs("a", 5), numberedIDs("b", 5)...), "persat:last")
-	eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
+	testwait.Eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
 	r.drained()
 	m.holdsOnce(t, want...)
 }
@@ -64,7 +65,7 @@ func TestEventsKnownFromDuplicatesAfterAKillAreNotLost(t *testing.T) {
 		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
 	}
 	want := append(numberedIDs("a", 5), numberedIDs("b", 5)...)
-	eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
+	testwait.Eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
 	r.drained()
 	m.holdsOnce(t, want...)
 }
@@ -82,7 +83,7 @@ func TestCollisionHealsAStreamThatCannotBeVerified(t *testing.T) {
 	m.set(func() { m.ids, m.bodies = m.ids[:12:12], m.bodies[:12:12] })
 	r.accept(delivery("b0", "1"), bridge.Accepted)
 	want := append(numberedIDs("a", 20), "persat:b0")
-	eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
+	testwait.Eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
 	r.drained()
 	m.holdsOnce(t, want...)
 	if noted, err := r.journal.RollbackNoted(); err != nil || noted != 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/integrity"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // complete checks that events 0 to n-1 are in the stream once and in order.
@@ -52,7 +53,7 @@ func (r *rig) observedOf(js jetstream.JetStream) {
 		r.t.Fatal(err)
 	}
 	state := stream.CachedInfo().State
-	eventually(r.t, "observed", func() bool {
+	testwait.Eventually(r.t, "observed", func() bool {
 		var o integrity.Observation
 		text, err := r.journal.Observed()
 		if err != nil {
@@ -111,7 +112,7 @@ func TestPowerLossOfNATS(t *testing.T) {
 				hangUp()
 				registry = prometheus.NewRegistry()
 				r.open(true, withMetrics)
-				eventually(t, "healed", func() bool { return healed(t, registry) == 300 })
+				testwait.Eventually(t, "healed", func() bool { return healed(t, registry) == 300 })
 				r.drained()
 				if got := len(r.messages()); got != 1000 {
 					t.Errorf("got %d messages, want 1000", got)
@@ -124,7 +125,7 @@ func TestPowerLossOfNATS(t *testing.T) {
 				r.acceptMany(600, 10) // accepted before NATS is back: must come after
 			}
 			r.startNATS()
-			eventually(t, "healed", func() bool { return healed(t, registry) == 300 })
+			testwait.Eventually(t, "healed", func() bool { return healed(t, registry) == 300 })
 			r.drained()
 			if run == "bridge restarts too" {
 				r.complete(610)

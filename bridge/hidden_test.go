@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // The acknowledgement of the last event is lost (the server that has the stream is in trouble); its repeat is
@@ -89,7 +90,7 @@ func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a0"}}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	time.Sleep(1200 * time.Millisecond)
 	m.set(func() {
 		m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]

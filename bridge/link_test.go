@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // switchboard is a NATS that can be taken away, and fails to be reached as the test
@@ -182,7 +183,7 @@ func TestOutageSpendsNoAttempts(t *testing.T) {
 	for i := range 50 {
 		r.accept(delivery(fmt.Sprintf("away_%d", i), fmt.Sprint(i%5)), bridge.Accepted)
 	}
-	eventually(t, "several connects", func() bool { return r.bridge.Status(t.Context()).NATS.Attempts > 5 })
+	testwait.Eventually(t, "several connects", func() bool { return r.bridge.Status(t.Context()).NATS.Attempts > 5 })
 	if err := r.bridge.Ready(); err != nil {
 		t.Errorf("ready: %v, want ready without NATS", err)
 	}
@@ -267,7 +268,7 @@ func TestNoReconnectStormWithoutPermissionToVerify(t *testing.T) {
 func TestNoSpinWhileVerifying(t *testing.T) {
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	tried := make(chan struct{}, 1000)
 	m.set(func() {
 		m.fail = func(*bridge.Event) error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
@@ -97,7 +98,7 @@ var differences = []difference{
 		}},
 	{name: "max_age", does: "nothing", make: func(d *differing) {
 		d.update(func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Second, time.Second })
-		eventually(d.t, "aged", func() bool { return d.stream().CachedInfo().State.Msgs == 0 })
+		testwait.Eventually(d.t, "aged", func() bool { return d.stream().CachedInfo().State.Msgs == 0 })
 		d.observedThenRestarted()
 	}},
 	{name: "max_msgs", does: "nothing", make: func(d *differing) {
@@ -151,7 +152,7 @@ var differences = []difference{
 			d.must(os.Rename(d.server.Store, hidden))
 			d.server.Run()
 			d.r.accept(d.delivery("held"), bridge.Accepted)
-			eventually(d.t, "held", func() bool { return d.r.bridge.Status(context.Background()).NATS.Up })
+			testwait.Eventually(d.t, "held", func() bool { return d.r.bridge.Status(context.Background()).NATS.Up })
 			d.server.Stop()
 			d.server.WipeStore()
 			d.must(os.Rename(hidden, d.server.Store))
@@ -311,7 +312,7 @@ func TestWaysInWhichAStreamDiffers(t *testing.T) {
 			d.r.accept(d.delivery("after"), bridge.Accepted)
 			d.r.drained()
 			if c.healed != 0 {
-				eventually(t, "healed", func() bool { return healed(t, d.registry) > 0 })
+				testwait.Eventually(t, "healed", func() bool { return healed(t, d.registry) > 0 })
 				d.r.drained()
 			}
 			if got := healed(t, d.registry); c.healed >= 0 && got != float64(c.healed) || c.healed < 0 && got == 0 {
@@ -363,7 +364,7 @@ func TestSentAgainAfterAnUnrecoverableLoss(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	r.losePower(kept)
-	eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) > 0 })
+	testwait.Eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) > 0 })
 	outcomes := make(map[bridge.Outcome]int)
 	for i := range 10 {
 		got, err := r.bridge.Accept(t.Context(), delivery(fmt.Sprint("b", i), fmt.Sprint(i)))
@@ -446,7 +447,7 @@ func TestNoticeOfTwoLosses(t *testing.T) {
 			m.ids, m.bodies = m.ids[:k:k], m.bodies[:k:k]
 			m.sessions[len(m.sessions)-1].Close()
 		})
-		eventually(t, "told", func() bool { return r.bridge.Status(t.Context()).Gone > before })
+		testwait.Eventually(t, "told", func() bool { return r.bridge.Status(t.Context()).Gone > before })
 	}
 	for i := range 20 {
 		r.accept(delivery(fmt.Sprint("a", i), "1"), bridge.Accepted)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
@@ -25,7 +26,7 @@ func TestRecreatedStream(t *testing.T) {
 	r.accept(delivery("after", "x"), bridge.Accepted)
 	r.drained()
 	var notice string
-	eventually(t, "a notice", func() bool {
+	testwait.Eventually(t, "a notice", func() bool {
 		if notices := r.bridge.Status(t.Context()).Notices; len(notices) == 1 {
 			notice = notices[0]
 		}
@@ -44,7 +45,7 @@ func TestRecreatedStream(t *testing.T) {
 	if err != nil || replay.Matched != 201 || replay.Number != 1 {
 		t.Fatalf("got %+v, %v", replay, err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if now := r.bridge.ReplayNow(); now.Published != 201 || now.Failed+now.Skipped != 0 {
 		t.Errorf("got %+v, want 201 published", now)
 	}
@@ -83,11 +84,11 @@ func TestNoticeOfWhatCannotBeFilled(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if n := r.bridge.Status(t.Context()).Notices; len(n) == 0 {
 		t.Errorf("the stream has %d of 10 events, replay %+v, and the notice is gone", len(m.stored()), *r.bridge.ReplayNow())
 	}
@@ -111,7 +112,7 @@ func (r *rig) recreated(n int) {
 	r.deleteStream()
 	r.accept(delivery("after", "x"), bridge.Accepted)
 	r.drained()
-	eventually(r.t, "a notice", func() bool { return len(r.bridge.Status(r.t.Context()).Notices) == 1 })
+	testwait.Eventually(r.t, "a notice", func() bool { return len(r.bridge.Status(r.t.Context()).Notices) == 1 })
 }
 
 // NATS loses power right after the stream was filled, or in the middle of it.
@@ -128,13 +129,13 @@ func TestPowerLossAndFill(t *testing.T) {
 				t.Fatal(err)
 			}
 			if when == "during" {
-				eventually(t, "a part", func() bool { return r.bridge.ReplayNow().Published > 500 })
+				testwait.Eventually(t, "a part", func() bool { return r.bridge.ReplayNow().Published > 500 })
 				r.losePower(kept)
 			}
-			eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+			testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 			if when == "after" {
 				r.losePower(kept)
-				eventually(t, "healed", func() bool { return healed(t, registry) > 0 })
+				testwait.Eventually(t, "healed", func() bool { return healed(t, registry) > 0 })
 			}
 			r.accept(delivery("later", "y"), bridge.Accepted)
 			r.drained()
@@ -156,9 +157,9 @@ func TestRecreatedWhileFilling(t *testing.T) {
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "half", func() bool { return r.bridge.ReplayNow().Published > 500 })
+	testwait.Eventually(t, "half", func() bool { return r.bridge.ReplayNow().Published > 500 })
 	r.deleteStream()
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	r.drained()
 	now, notices, has := r.bridge.ReplayNow(), r.bridge.Status(t.Context()).Notices, len(r.base())
 	if has < n && len(notices) == 0 || has == 0 {
@@ -182,7 +183,7 @@ func TestRecreatedAndFilledByOthers(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the stream is created", func() bool { // the server may still be taking the old one's files away
+	testwait.Eventually(t, "the stream is created", func() bool { // the server may still be taking the old one's files away
 		_, err := js.CreateStream(t.Context(), config)
 		return err == nil
 	})
@@ -194,7 +195,7 @@ func TestRecreatedAndFilledByOthers(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // so that it is looked at before the next one is sent
 	r.accept(delivery("b", "x"), bridge.Accepted)
 	r.drained()
-	eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) > 0 })
+	testwait.Eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) > 0 })
 }
 
 // The command that fills a stream made anew, and what was accepted in one second and appended in the next.
@@ -221,7 +222,7 @@ func TestFillCommandHasTheFirst(t *testing.T) {
 	r.accept(delivery("after", "x"), bridge.Accepted)
 	r.drained()
 	var notice string
-	eventually(t, "a notice", func() bool {
+	testwait.Eventually(t, "a notice", func() bool {
 		for _, n := range r.bridge.Status(t.Context()).Notices {
 			notice = n
 		}
@@ -237,7 +238,7 @@ func TestFillCommandHasTheFirst(t *testing.T) {
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{Since: since, Until: until}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if r.base()["first"] == 0 || len(r.bridge.Status(t.Context()).Notices) != 0 {
 		t.Errorf("notice %q; accepted %s; replay %+v; the stream does not have it, or the notice stays", notice, records[0].Accepted.Format(time.RFC3339Nano), *r.bridge.ReplayNow())
 	}
@@ -254,9 +255,9 @@ func TestFillAndRetention(t *testing.T) {
 	time.Sleep(10 * time.Millisecond)
 	r.acceptMany(100, 50)
 	r.drained()
-	eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	testwait.Eventually(t, "a notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
 	r.stopNATS()
-	eventually(t, "down", func() bool { return !r.bridge.Status(t.Context()).NATS.Up })
+	testwait.Eventually(t, "down", func() bool { return !r.bridge.Status(t.Context()).NATS.Up })
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +265,7 @@ func TestFillAndRetention(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	r.startNATS()
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	s := r.bridge.Status(t.Context())
 	if has := len(r.base()); has < 150 && len(s.Notices) == 0 && s.Gone == 0 {
 		t.Errorf("replay %+v; no notice, gone 0; the stream has %d of 150 events", *s.Replay, has)
@@ -280,11 +281,11 @@ func TestNoticeOutlivesAReplayOfOne(t *testing.T) {
 	}
 	r.drained()
 	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a3"}}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if len(r.bridge.Status(t.Context()).Notices) == 0 {
 		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
 	}
@@ -299,10 +300,10 @@ func TestNoticeOutlivesARestart(t *testing.T) {
 	}
 	r.drained()
 	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
 	r.stop()
 	r.open(true, func(o *bridge.Options) { o.Publisher = m })
-	eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	if len(r.bridge.Status(t.Context()).Notices) == 0 {
 		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
 	}
@@ -317,11 +318,11 @@ func TestNoticeStaysUntilTheStreamIsFilled(t *testing.T) {
 	}
 	r.drained()
 	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"none"}}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if len(r.bridge.Status(t.Context()).Notices) == 0 {
 		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // What is pending when a replay begins is published, and then published once more by the replay,
@@ -30,7 +31,7 @@ func TestReplayCountsWhatWasPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.set(func() { m.look = nil; m.sessions[len(m.sessions)-1].Close() })
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	r.drained()
 	if now := r.bridge.ReplayNow(); now.Published != now.Matched {
 		t.Errorf("the replay has published %d of %d events", now.Published, now.Matched)
@@ -102,7 +103,7 @@ func TestReplayOfTwoRecordsOfOneID(t *testing.T) {
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if ids := m.stored(); len(ids) != 4 {
 		t.Errorf("replay says %+v, the stream has %v, want 4", *r.bridge.ReplayNow(), ids)
 	}
@@ -128,13 +129,13 @@ func TestReplayCountsAfterAHeal(t *testing.T) {
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "most", func() bool { return r.bridge.ReplayNow().Published >= 19 })
+	testwait.Eventually(t, "most", func() bool { return r.bridge.ReplayNow().Published >= 19 })
 	m.set(func() {
 		m.fail = nil
 		m.ids, m.bodies = m.ids[:20:20], m.bodies[:20:20] // event 21 and the replayed ones
 		m.sessions[len(m.sessions)-1].Close()
 	})
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	now := r.bridge.ReplayNow()
 	if now.Published > now.Matched {
 		t.Errorf("replay: %+v", *now)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
@@ -179,19 +180,9 @@ func (r *rig) accept(d bridge.Delivery, want bridge.Outcome) {
 	}
 }
 
-// eventually waits for a state that has to come.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 func (r *rig) drained() {
 	r.t.Helper()
-	eventually(r.t, "nothing pending", func() bool { return r.bridge.Status(r.t.Context()).Pending == 0 })
+	testwait.Eventually(r.t, "nothing pending", func() bool { return r.bridge.Status(r.t.Context()).Pending == 0 })
 }
 
 // js talks to the server as an operator or a consumer does.

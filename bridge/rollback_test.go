@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // A loss was noted while the journal had no places any more (all were past their time). The note
@@ -79,7 +80,7 @@ func TestRollbackAfterAReplay(t *testing.T) {
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a0"}}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	rollsBackInASilence(t, m, r)
 }
 
@@ -128,7 +129,7 @@ func TestConfirmingBesideHoldsBack(t *testing.T) {
 func TestMonitorInTheFirstSession(t *testing.T) {
 	m := &memory{created: "1", none: true}
 	r := memoryRig(t, m)
-	eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	m.set(func() { m.none = false })
 	for i := range 5 {
 		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
@@ -304,7 +305,7 @@ func TestRollbackBehindALivingConnection(t *testing.T) {
 	m.cut()
 	r.accept(delivery("c", "1"), bridge.Accepted)
 	r.drained()
-	eventually(t, "c", func() bool { return index(m.stored(), "persat:c") >= 0 })
+	testwait.Eventually(t, "c", func() bool { return index(m.stored(), "persat:c") >= 0 })
 	if ids := m.stored(); len(ids) != 11 {
 		t.Errorf("the stream has %d of 11 events: %v", len(ids), ids)
 	}
@@ -315,7 +316,7 @@ func TestRollbackBehindALivingConnection(t *testing.T) {
 func TestStreamMadeDuringTheSessionIsHealed(t *testing.T) {
 	m := &memory{created: "1", none: true}
 	r := memoryRig(t, m)
-	eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	m.set(func() { m.none = false })
 	for i := range 5 {
 		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // Everything at once: accepts, cuts, roll-backs with a cut, held and rejected and odd
@@ -46,7 +47,7 @@ func TestStress(t *testing.T) {
 			}
 			r := &rig{t: t, dir: t.TempDir()}
 			r.open(true, options)
-			eventually(t, "a session", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
+			testwait.Eventually(t, "a session", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 			n := 0
 			accepted := make(map[string][]string) // id -> entities
 			order := []string{}
@@ -99,12 +100,12 @@ func TestStress(t *testing.T) {
 				}
 			}
 			m.set(func() { m.fail = nil })
-			eventually(t, "pending 0", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
+			testwait.Eventually(t, "pending 0", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
 			r.bridge.CancelReplay()
-			eventually(t, "replay ended", func() bool { now := r.bridge.ReplayNow(); return now == nil || !now.Running })
+			testwait.Eventually(t, "replay ended", func() bool { now := r.bridge.ReplayNow(); return now == nil || !now.Running })
 			m.set(func() { m.sessions[len(m.sessions)-1].Close() })
 			time.Sleep(50 * time.Millisecond)
-			eventually(t, "pending 0", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
+			testwait.Eventually(t, "pending 0", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
 			left := 0
 			for _, err := range r.journal.AllPending() {
 				if err == nil {

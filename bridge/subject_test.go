@@ -10,6 +10,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 func TestMissingStreamHoldsOnlyUntilItIsThere(t *testing.T) {
@@ -182,8 +183,8 @@ func TestTooManyEntitiesHeld(t *testing.T) {
 	told := func() bool {
 		return strings.Contains(fmt.Sprint(r.bridge.Status(t.Context()).Notices), "accepted after them wait too")
 	}
-	eventually(t, "a notice that the rest waits too", told)
+	testwait.Eventually(t, "a notice that the rest waits too", told)
 	m.set(func() { m.fail = nil })
 	r.drained()
-	eventually(t, "the end of the notice", func() bool { return !told() })
+	testwait.Eventually(t, "the end of the notice", func() bool { return !told() })
 }
