@@ -37,9 +37,10 @@ type promise struct {
 	// is 0 while there was none.
 	began, answered int
 	taken           int // how often it was new
-	takenAt         time.Time
-	aside           bool // as a dead letter: it may be published by an operator, or not
-	dead            bool // it has been a dead letter
+	// since is before the journal has noted the id; a dedup window later it may have forgotten it.
+	since time.Time
+	aside bool // as a dead letter: it may be published by an operator, or not
+	dead  bool // it has been a dead letter
 }
 
 // id is that of its messages, but for replays.
@@ -106,6 +107,16 @@ func (g *ledger) offer(l *life, d bridge.Delivery) {
 		other = p.answered > 0
 		p.bodies = append(p.bodies, d.Body)
 	}
+	begin := time.Now()
+	if p.since.IsZero() {
+		p.since = begin
+	}
+	// A forgotten id is published again, perhaps before this request has its answer.
+	heard, known := g.heard[p.id()]
+	mayBeNew := begin.Sub(p.since) >= g.w.script.Options.Dedup
+	if mayBeNew {
+		delete(g.heard, p.id())
+	}
 	g.mu.Unlock()
 	ready := l.bridge.Ready()
 	outcome, err := l.bridge.Accept(context.Background(), d)
@@ -131,14 +142,16 @@ func (g *ledger) offer(l *life, d bridge.Delivery) {
 		}
 		switch outcome {
 		case bridge.Accepted:
-			if p.taken++; p.taken > 1 { // its id had been forgotten, so it is published again
-				delete(g.heard, p.id())
-				if time.Since(p.takenAt) < g.w.script.Options.Dedup && !g.w.server.isShaken() {
-					g.wrong = append(g.wrong, fmt.Sprintf("%s is accepted twice within the dedup window", p.id()))
-				}
+			if p.taken++; p.taken > 1 && time.Since(p.since) < g.w.script.Options.Dedup && !g.w.server.isShaken() {
+				g.wrong = append(g.wrong, fmt.Sprintf("%s is accepted twice within the dedup window", p.id()))
 			}
-			p.takenAt = time.Now()
+			if mayBeNew {
+				p.since = begin
+			}
 		case bridge.Duplicate:
+			if mayBeNew && known {
+				g.heard[p.id()] = heard
+			}
 			if other {
 				g.wrong = append(g.wrong, fmt.Sprintf("%s is called a duplicate, and its bytes are new", p.id()))
 			}
