@@ -67,11 +67,14 @@ func run(ctx context.Context, only string, limit time.Duration) error {
 	missed := 0
 	for _, m := range mutations {
 		fmt.Printf("%-64s ", m.Name)
-		outcome, took, err := m.try(ctx, tree, limit)
+		outcome, took, output, err := m.try(ctx, tree, limit)
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s in %.1f s\n", outcome, took.Seconds())
+		if outcome == broken {
+			fmt.Printf("%s: mutation %q has to build:\n%s", m.At, m.Name, output)
+		}
 		if outcome != caught {
 			missed++
 		}
@@ -87,24 +90,21 @@ func run(ctx context.Context, only string, limit time.Duration) error {
 }
 
 // try puts the fault into the copy, runs the simulation, and takes it out again.
-func (m *Mutation) try(ctx context.Context, tree string, limit time.Duration) (outcome string, took time.Duration, err error) {
+func (m *Mutation) try(ctx context.Context, tree string, limit time.Duration) (outcome string, took time.Duration, output string, err error) {
 	path := filepath.Join(tree, filepath.FromSlash(m.File))
 	source, err := os.ReadFile(path)
 	if err != nil {
-		return "", 0, fmt.Errorf("%s: mutation %q: %w", m.At, m.Name, err)
+		return "", 0, "", fmt.Errorf("%s: mutation %q: %w", m.At, m.Name, err)
 	}
 	mutated, err := m.Apply(source)
 	if err != nil {
-		return "", 0, err
+		return "", 0, "", err
 	}
 	if err := os.WriteFile(path, mutated, 0o600); err != nil {
-		return "", 0, err
+		return "", 0, "", err
 	}
-	outcome, took, output := test(ctx, tree, m.Run, limit)
-	if outcome == broken {
-		return outcome, took, fmt.Errorf("%s: mutation %q does not build:\n%s", m.At, m.Name, output)
-	}
-	return outcome, took, os.WriteFile(path, source, 0o600)
+	outcome, took, output = test(ctx, tree, m.Run, limit)
+	return outcome, took, output, os.WriteFile(path, source, 0o600)
 }
 
 // The outcomes of a simulation.
