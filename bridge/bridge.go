@@ -36,7 +36,8 @@ type Options struct {
 	// WaitForStream is set. The Publisher bounds its attempts by itself; give it the
 	// same. Default 5 s.
 	AckTimeout time.Duration
-	// Backoff is how attempts, probes and connects spread out. Default from
+	// Backoff is how attempts, probes of held subjects, connects and questions to the
+	// stream spread out. Default from
 	// 100 ms to 30 s, doubling, half of it jitter.
 	Backoff Backoff
 	// MaxAttempts bounds the attempts that fail for no known reason. Default 20.

@@ -7,7 +7,8 @@
 // will be in the JetStream stream, byte for byte, after the events of the same
 // entity that were accepted before it, and once within the stream's duplicate
 // window, however often the sender repeats it, the bridge is killed, or NATS is
-// away.
+// away. The exception is an event that NATS refuses for itself: it becomes a dead
+// letter, which an operator is shown and can publish later.
 //
 // What can still go wrong:
 //
@@ -21,7 +22,7 @@
 //     same Nats-Msg-Id.
 //   - The stream forgets what it had acknowledged, and the journal has it no more: it
 //     was published longer ago than journal.retention says, or given up for space. As long
-//     as its record is there it is counted, told with the number, and its id is free for
+//     as its record is there the loss is counted and reported, and its id is free for
 //     the sender to send it again; after the dedup window nobody here knows of it.
 //
 // # The life of an event
@@ -30,7 +31,7 @@
 //	                                           │
 //	                        Run ◀── next ──────┘
 //	                         │  Session.Publish (one attempt) ──▶ JetStream ──ack──▶ done ──▶ journal: published at its sequence
-//	                         └─ rejected for ever ──▶ journal: dead letter
+//	                         └─ rejected for itself ──▶ journal: dead letter
 //
 // The journal is the queue. No channel carries events from Accept to Run, only
 // a wake-up; so there is nothing between the two that a crash could lose.
@@ -38,7 +39,7 @@
 // # Order
 //
 // An event names the entities that it is about. Events of one entity, which is a source,
-// a kind (the event type up to its first dot) and an id, are published in the order of
+// a kind (Event.Kind, or the event type up to its first dot) and an id, are published in the order of
 // acceptance, never two in flight; all others overtake each other freely. An event of
 // several entities waits for all of them, and all of them wait for it. An event without
 // an entity is ordered among the events of its source and type that have none either.
@@ -48,7 +49,8 @@
 //
 //	loop.go      the session's phase, the scheduler, the replay, the cursor: one goroutine
 //	sender.go    begins attempts, in a goroutine of its own
-//	complete.go  from an acknowledgement to the mark on disk, step by step
+//	complete.go  from an acknowledgement to the publish mark, step by step. Only the loop writes
+//	             publish marks and takes them back: here, and in loss.go
 //	link.go      connects; verify.go and confirm.go ask the stream (package integrity). Each
 //	             sends the loop one answer
 //	loss.go      repairs what a verdict of integrity says, in the loop
@@ -57,8 +59,9 @@
 // The loop waits for the disk and never for NATS, and nobody waits for the loop but who
 // changes something: Status, Ready and the metrics read what was published last. What
 // others ask of the loop are commands, values with a type each. Locks remain where two
-// goroutines count something (backlog, notices, link); none is held across I/O, but for
-// the one that lets operators change dead letters one after the other.
+// goroutines share a count or a text (backlog, notices, link, disk). Two are held across
+// I/O, and never by who reads the view: one lets operators change dead letters one after
+// the other, the other lets one question at a time read the ledger (ledger.go).
 //
 // # A stream that forgets
 //
@@ -66,7 +69,7 @@
 // lost power may have forgotten events. Every session begins by comparing the newest
 // acknowledged stream sequences with what the stream has, and sends again what is missing
 // before anything new. A server behind another one can forget without a session ending:
-// while events are published the stream is asked again and again (confirm.go). Package
+// while a session lasts the stream is asked again and again (confirm.go). Package
 // integrity decides what was lost, and nothing else.
 //
 // # Failure
@@ -88,12 +91,16 @@
 //
 //	record        an event in the journal; its number is its sequence, the order of acceptance
 //	task          a record that the scheduler knows; an attempt sends it once
-//	ordering key  what two tasks share that may not overtake each other: a source, kind and id
+//	ordering key  what two tasks share that may not overtake each other: a source, kind and id;
+//	              of an event without an id, a source and event type
 //	subject       a source and an event type; held while none of its events can be stored
 //	stream sequence  where JetStream has stored an event, as its acknowledgement says
-//	mark          the note in the journal that an event is published, at a stream sequence
+//	mark          the note in the journal that an event is published, at a stream sequence; it is
+//	              synced with the next event, or within a second
 //	session       one connection to NATS, from its opening to its end; it never reconnects
 //	verify, confirm  compare the stream with the journal: for a session, for one sequence
-//	dead letter   an event that will not be stored; requeued or discarded by an operator
+//	dead letter   an event that is not tried again until an operator replays it, or discards it
+//	window        of attempts in flight (MaxInFlight); the stream's duplicate window and the journal's
+//	              dedup window are always called so
 //	replay        published events sent once more, under message ids of their own
 package bridge

@@ -8,7 +8,8 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 )
 
-// Delivery is what a webhook hands to Accept: one authentic request.
+// Delivery is what a webhook or a puller hands to Accept: one authentic request, or one
+// item of a polling endpoint.
 type Delivery struct {
 	// Source is the configured name of the sender, as in /webhooks/{source}.
 	Source string

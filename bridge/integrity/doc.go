@@ -10,7 +10,7 @@
 // evidence is, in this order:
 //
 //   - Another message at a sequence that JetStream gave to an event of ours, or a last
-//     sequence below it: the stream was rolled back. Nothing else does that.
+//     sequence of the stream that is lower than one it gave us: the stream was rolled back. Nothing else does that.
 //   - The server process that has the stream is the one that had it when it was last
 //     observed: whatever is missing was taken away on purpose, because a running process
 //     loses nothing. Where the process cannot be named, observations that are seconds
@@ -24,8 +24,10 @@
 //
 // Where none of that decides, the verdict says so, and an operator decides.
 //
-// Everything here is a function of two interfaces and of the time that it is given. The
-// package has no goroutine, lock, clock, log or I/O. Verify makes one pass: no retry, no
-// log, no write. Confirmed remembers between passes what was found, so that a slow link
-// costs only itself. Monitor says when to look while a session is publishing.
+// Verify, Confirm and Observe depend on two interfaces, on the time that they are given and
+// on their arguments, and on nothing else: the package has no goroutine, lock, clock, log or
+// I/O of its own. Verify makes one pass: no retry, no log, no write. Confirmed remembers
+// between the passes of one verification what was found, so that a pass that timed out need
+// not start over. Monitor says when to ask the stream while a session lasts. Both are the
+// caller's state.
 package integrity

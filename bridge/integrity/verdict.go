@@ -6,8 +6,8 @@ import "time"
 type Kind int
 
 const (
-	// Intact: the stream has all that it acknowledged, apart from what was taken away on
-	// purpose.
+	// Intact: nothing is known to be lost. What is missing was taken away on purpose, or is
+	// undecided.
 	Intact Kind = iota
 	// Lost: the stream has lost events. From and Holes say which.
 	Lost

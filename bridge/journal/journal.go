@@ -141,7 +141,8 @@ type Journal struct {
 	trimmedSpan   bodyRun
 	trimmedBodies int
 	trimmedAt     uint64 // where the slow round of Trim goes on
-	// marking is held by MarkPublished: two at a time would not see each other's positions.
+	// marking is held by what changes stream positions (MarkPublished, ReplaceStream). Their
+	// one caller is the loop of package bridge; the lock keeps that from being a condition.
 	marking sync.Mutex
 	// highestPosition is at or above every stream sequence that a record has.
 	highestPosition atomic.Uint64

@@ -12,7 +12,7 @@
 // The failure points, in order:
 //
 //   - Before a page is whole (cut connection, malformed JSON, too large): nothing
-//     was accepted, and the same page is fetched again.
+//     was accepted, and the page is fetched again; one that was too large, in parts.
 //   - While the page is accepted: what is on disk is a duplicate next time.
 //   - Behind the last item, before the position is written: the whole page is
 //     fetched again.
@@ -31,15 +31,15 @@
 // That Persat's portal offers it is inferred. An item is a delivery like any
 // other: its id is the item's, which a webhook carries as svix-id, and its body is
 // {"eventType":…,"payload":…} with both values byte for byte as the endpoint wrote
-// them. The same event in a webhook is equal JSON in other bytes, hence one
-// id is one event whatever its bytes, once either of the two was pulled.
+// them. A webhook carries the same event in other bytes, so if either of
+// the two was pulled, the id alone decides whether they are one event.
 //
 // # Failures
 //
 // A failure that only an operator can repair (the token is refused, the endpoint
 // has moved, the certificate does not verify, the answer is no page) and a failure
-// that passes (429, 5xx, no connection) both end in another fetch: the first waits
-// up to a minute, the second as Retry-After says. Each is logged when it begins and
+// that passes (429, 5xx, no connection) both end in another fetch, as Retry-After
+// says, else after at most a minute. Each is logged when it begins and
 // when it ends. A full journal holds the page back, and the endpoint keeps the rest.
 // The token stands in no log, error or status.
 package pull

@@ -28,7 +28,7 @@ func (s *Scheduler) Drop(t *Task, now time.Time) {
 }
 
 // Hold tries a task again after its own wait, and holds its subject until a task of
-// it is stored. It is false when the task's replay was cancelled: then it has ended.
+// it is stored; the subject's probes have a wait of their own. It is false when the task's replay was cancelled: then it has ended.
 func (s *Scheduler) Hold(t *Task, reason string, now time.Time) (again bool) {
 	s.land(t, now)
 	t.Attempts++
@@ -48,8 +48,8 @@ func (s *Scheduler) Retry(t *Task, now time.Time) (again bool) {
 	return s.delay(t, now)
 }
 
-// Requeue makes a task ready again whose attempt says nothing of it: the connection
-// was lost. It goes before those that have not been in flight. It is false when the
+// Requeue makes a task ready again, or held with its subject, whose attempt says nothing
+// of it: the connection was lost. It goes before those that have not been in flight. It is false when the
 // task's replay was cancelled: then it has ended.
 func (s *Scheduler) Requeue(t *Task, now time.Time) (again bool) {
 	s.land(t, now)

@@ -3,23 +3,29 @@
 //   - Order: tasks that share an ordering key start in the order in which they were
 //     added, never two at a time; all others overtake each other freely.
 //   - Isolation: a task that cannot go holds back its own ordering keys, and a held
-//     subject holds back its own tasks, and nothing else.
+//     subject holds back its own tasks, and nothing else, up to MaxTasks and MaxKeys.
 //   - Limits: no more tasks, and no more bytes, are in flight than the window allows.
 //   - Progress: whatever may go is started in turn, as soon as there is room for it.
 //
 // # A task's life
 //
 //	Add ──▶ waiting ──▶ ready ──Start──▶ in flight ──Done, Drop──▶ ended
-//	           │          ▲ ▲               │
-//	           │          │ └── Requeue ────┤
-//	           │          └──── delayed ◀───┤ Hold, Retry
-//	           └─────▶ held ◀───────────────┘
+//	                    ▲ ▲ │               │ ▲
+//	                    │ └─┼── Requeue ────┤ │
+//	                    └───┼── delayed ◀───┘ │  Hold, Retry
+//	                        ▼                 │
+//	                       held ────probe─────┘
+//
+// From waiting, delayed and by Requeue a task comes to ready or, while its subject is held,
+// to held; a release makes all held tasks of the subject ready.
 //
 // A task waits while an earlier one of any of its keys has not ended. It is held
 // while its subject is held: then one task of the subject at a time is started as a
 // probe, and the first that is stored releases the subject. One probe must do,
 // because whatever holds a subject (a full stream, a denied permission) holds all of
 // its tasks, and a thousand attempts that time out would fill the window.
+// For the same reason one subject probes at a time while tasks of other subjects can go.
+// The waits between probes are those of Options.Backoff, counted for the subject.
 //
 // # Why it is pure
 //
@@ -46,11 +52,11 @@ type Options struct {
 	// started while those in flight have so many; the first one always goes.
 	Window, WindowBytes int
 	// MaxTasks and MaxKeys bound the tasks that are known, and their keys together.
-	// Room says when they are reached.
+	// Room is false when they are reached.
 	MaxTasks, MaxKeys int
 	// RecordBytes bounds the records that tasks hold while they are ready.
 	RecordBytes int
-	// MaxAttempts bounds how often a task may Retry.
+	// MaxAttempts is the number of the Retry that ends a task.
 	MaxAttempts int
 	// Backoff makes the waits of one task or of one held subject.
 	Backoff func() Backoff

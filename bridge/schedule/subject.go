@@ -121,7 +121,7 @@ type Held struct {
 	Tasks  int
 }
 
-// Held returns the subjects that have been held since before or longer, sorted.
+// Held returns the subjects whose hold began at the given time or earlier, sorted.
 func (s *Scheduler) Held(before time.Time) []Held {
 	var list []Held
 	for _, h := range s.held {

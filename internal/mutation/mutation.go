@@ -140,7 +140,7 @@ func parse(name string, text []byte) ([]Mutation, error) {
 		case line[0] == ' ':
 			before, after = append(before, line[1:]), append(after, line[1:])
 		default:
-			mistakes = append(mistakes, fmt.Errorf("%s: a line of a mutation begins with '-', '+', a blank, why: or file:", at))
+			mistakes = append(mistakes, fmt.Errorf("%s: a line of a mutation begins with '-', '+', a blank, or the words why: and file: in front", at))
 		}
 	}
 	end()
