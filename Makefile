@@ -5,7 +5,7 @@
 # make soak        the simulations and the oracles in full (half an hour), the seeds printed
 # make mutations   the simulations over deliberate faults: each has to be caught
 # make compose-test  docker-compose.yml in the Docker engine of this machine
-# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx, node, tsc, mypy
+# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx, node, tsc, mypy, PostgreSQL
 # make build       bin/persat-bridge, static
 # make fuzz        each fuzz target for FUZZSECONDS (30)
 GO          ?= go
@@ -27,6 +27,7 @@ test: tools
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
 	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
 	@command -v node >/dev/null && command -v tsc >/dev/null || echo "SKIPPED, NOT TESTED: the types for TypeScript (no node or tsc)"
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || echo "SKIPPED, NOT TESTED: the consumer on PostgreSQL (no postgres)"
 	@command -v mypy >/dev/null || echo "SKIPPED, NOT TESTED: the types for Python (no mypy)"
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || echo "SKIPPED, NOT TESTED: a bridge behind nginx (no nginx)"
 
@@ -80,6 +81,7 @@ tools:
 	  command -v node >/dev/null || missing="$$missing nodejs"; \
 	  command -v tsc >/dev/null || missing="$$missing node-typescript"; \
 	  command -v mypy >/dev/null || missing="$$missing mypy"; \
+	  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	  promtool=; command -v promtool >/dev/null || test -x bin/promtool || promtool=1; \
 	  test -z "$$missing$$promtool" || echo "tools: installing$$missing$${promtool:+ promtool} with apt-get"; \
 	  test -z "$$missing$$promtool" || apt-get update -qq >/dev/null 2>&1; \

@@ -28,7 +28,7 @@ const backlog = 100
 // consumer takes messages from JetStream, one at a time, to the ledger.
 type consumer struct {
 	source *durable.Reader
-	ledger *ledger
+	ledger ledger
 	log    *slog.Logger
 
 	upToDate       bool

@@ -168,10 +168,30 @@ func progress(t *testing.T, js jetstream.JetStream) *jetstream.ConsumerInfo {
 	return info
 }
 
+// place is where a ledger is: the database or the directory.
+type place struct{ database, dir string }
+
+func (p place) open(t *testing.T) ledger {
+	t.Helper()
+	l, err := openLedger(p.database, p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// eachLedger runs a test with every kind of ledger.
+func eachLedger(t *testing.T, test func(*testing.T, place)) {
+	t.Run("directory", func(t *testing.T) { test(t, place{dir: filepath.Join(t.TempDir(), "ledger")}) })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, place{database: startPostgres(t)}) })
+}
+
 // The consumer is killed at random moments while there is work; in the end each
 // event has had its effect once, each entity's in order, and what can never be
 // handled is put aside.
-func TestOracleKilled(t *testing.T) {
+func TestOracleKilled(t *testing.T) { eachLedger(t, killed) }
+
+func killed(t *testing.T, at place) {
 	events, kills := 2000, 4
 	if *long {
 		events, kills = 10_000, 20
@@ -199,8 +219,7 @@ func TestOracleKilled(t *testing.T) {
 	}
 	publishEvents(t, session, events/2, events)
 
-	dir := filepath.Join(t.TempDir(), "ledger")
-	c := &child{t: t, args: []string{"-nats", url, "-dir", dir, "-ack-wait", "500ms"}}
+	c := &child{t: t, args: []string{"-nats", url, "-database", at.database, "-dir", at.dir, "-ack-wait", "500ms"}}
 	stored := events + events/50 + len(poison)
 	done := func() uint64 {
 		if info := progress(t, js); info != nil {
@@ -231,7 +250,7 @@ func TestOracleKilled(t *testing.T) {
 	if info := progress(t, js); info.NumAckPending != 0 || info.AckFloor.Stream != uint64(stored) {
 		t.Errorf("after the end: %d of %d messages acknowledged, %d under way", info.AckFloor.Stream, stored, info.NumAckPending)
 	}
-	judge(t, dir, events, poison)
+	judge(t, at, events, poison)
 	if !strings.Contains(c.output.String(), "up to date") {
 		t.Error("it did not say that it was up to date")
 	}
@@ -242,12 +261,9 @@ func TestOracleKilled(t *testing.T) {
 }
 
 // judge reads the ledger.
-func judge(t *testing.T, dir string, events int, poison []string) {
+func judge(t *testing.T, at place, events int, poison []string) {
 	t.Helper()
-	l, err := openLedger(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := at.open(t)
 	defer l.close()
 	total := 0
 	for n := range entities {
@@ -264,36 +280,37 @@ func judge(t *testing.T, dir string, events int, poison []string) {
 	if total != events {
 		t.Errorf("got %d effects, want %d", total, events)
 	}
-	var put []string
-	messages, err := l.db.NewIter(below([]byte("aside/")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer messages.Close()
-	for messages.First(); messages.Valid(); messages.Next() {
-		var a aside
-		if err := json.Unmarshal(messages.Value(), &a); err != nil || a.Reason == "" {
-			t.Errorf("put aside: %s, %v", messages.Value(), err)
-		}
-		put = append(put, string(a.Data))
-	}
-	if !slices.Equal(put, poison) {
+	if put := asides(t, l); !slices.Equal(put, poison) {
 		t.Errorf("put aside %q, want %q", put, poison)
 	}
 }
 
-// states are those that the entries of a work order's history have.
-func states(t *testing.T, l *ledger, entity string) []string {
+// asides are the messages that were put aside.
+func asides(t *testing.T, l ledger) (put []string) {
 	t.Helper()
-	entries, err := l.db.NewIter(below(historyOf(persat.KindWorkOrder, entity)))
-	if err != nil {
-		t.Fatal(err)
+	if l, ok := l.(*postgresLedger); ok {
+		return column(t, l, `SELECT data FROM persat_aside WHERE reason <> '' ORDER BY sequence`)
 	}
-	defer entries.Close()
-	var got []string
-	for entries.First(); entries.Valid(); entries.Next() {
+	for _, value := range values(t, l.(*pebbleLedger), []byte("aside/")) {
+		var a aside
+		if err := json.Unmarshal(value, &a); err != nil || a.Reason == "" {
+			t.Errorf("put aside: %s, %v", value, err)
+		}
+		put = append(put, string(a.Data))
+	}
+	return put
+}
+
+// states are those that the entries of a work order's history have.
+func states(t *testing.T, l ledger, entity string) (got []string) {
+	t.Helper()
+	if l, ok := l.(*postgresLedger); ok {
+		return column(t, l, `SELECT state FROM persat_history WHERE kind = $1 AND entity = $2 ORDER BY number`,
+			string(persat.KindWorkOrder), persat.SubjectToken([]string{entity}))
+	}
+	for _, value := range values(t, l.(*pebbleLedger), historyOf(persat.KindWorkOrder, entity)) {
 		var e entry
-		if err := json.Unmarshal(entries.Value(), &e); err != nil {
+		if err := json.Unmarshal(value, &e); err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, e.State)
@@ -301,15 +318,57 @@ func states(t *testing.T, l *ledger, entity string) []string {
 	return got
 }
 
-func TestLedger(t *testing.T) {
-	dir := t.TempDir()
-	l, err := openLedger(dir)
+// values are those of the keys that begin with prefix.
+func values(t *testing.T, l *pebbleLedger, prefix []byte) (all [][]byte) {
+	t.Helper()
+	entries, err := l.db.NewIter(below(prefix))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openLedger(dir); err == nil {
-		t.Error("two processes can have one ledger")
+	defer entries.Close()
+	for entries.First(); entries.Valid(); entries.Next() {
+		all = append(all, bytes.Clone(entries.Value()))
 	}
+	return all
+}
+
+// column is the only column of a query's rows.
+func column(t *testing.T, l *postgresLedger, query string, args ...any) (all []string) {
+	t.Helper()
+	rows, err := l.db.Query(query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, text)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Two processes with one directory would not know of each other's effects.
+func TestDirectoryIsLocked(t *testing.T) {
+	at := place{dir: t.TempDir()}
+	l := at.open(t)
+	if _, err := openLedger("", at.dir); err == nil {
+		t.Error("two processes can have one directory")
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLedger(t *testing.T) { eachLedger(t, records) }
+
+func records(t *testing.T, at place) {
+	l := at.open(t)
 	bulk, err := persat.Parse([]byte(`{"eventType":"workorder.x","payload":[{"_id":"a","state":"1"},{"_id":"b"},{"_id":"a","state":"2"}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -344,11 +403,7 @@ func TestLedger(t *testing.T) {
 // A message that failed too often is put aside; one whose effect fails now comes
 // again.
 func TestPoison(t *testing.T) {
-	dir := t.TempDir()
-	l, err := openLedger(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := place{dir: t.TempDir()}.open(t)
 	defer l.close()
 	c := &consumer{ledger: l, log: slog.New(slog.DiscardHandler)}
 	m := &message{data: []byte(`{"eventType":"x.y","payload":{"_id":"a"}}`), header: nats.Header{"ce-id": {"1"}, "ce-source": {"/persat/persat"}}, delivered: maxDeliveries}
@@ -363,10 +418,7 @@ func TestPoison(t *testing.T) {
 
 // The log has what changes, and not a line for each event that comes again.
 func TestLogsTransitions(t *testing.T) {
-	l, err := openLedger(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := place{dir: t.TempDir()}.open(t)
 	defer l.close()
 	var log bytes.Buffer
 	c := &consumer{ledger: l, log: slog.New(slog.NewTextHandler(&log, nil))}

@@ -1,6 +1,8 @@
 // Consumer is a complete consumer of the events of persat-bridge, to start from.
 // What it does with an event is to write it into a history of its entity; put
-// your own work in its place (ledger.go) and keep the rest.
+// your own work in its place (postgres.go, tables.sql) and keep the rest. The ledger is
+// in PostgreSQL, by database/sql and pgx, the driver that is kept up (lib/pq is in
+// maintenance and points to it); without -database it is in a directory, by Pebble.
 //
 // # What it promises
 //
@@ -23,7 +25,10 @@
 //     persat.client.>: order among the events of an entity is all there is.
 //   - SIGTERM finishes the message at hand and acknowledges it.
 //
-// Run it beside a bridge: go run ./bridge/persat/examples/consumer
+// Run it beside a bridge:
+//
+//	go run ./bridge/persat/examples/consumer -database postgres://localhost/mine
+//	go run ./bridge/persat/examples/consumer # its ledger is ./history
 package main
 
 import (
@@ -49,14 +54,15 @@ func main() {
 	stream := flag.String("stream", "PERSAT", "the stream")
 	name := flag.String("durable", "history", "the name of the durable consumer")
 	filter := flag.String("filter", "persat.>", "the subjects")
-	dir := flag.String("dir", "./history", "where the ledger is")
+	database := flag.String("database", os.Getenv("DATABASE_URL"), "the PostgreSQL database of the ledger, as postgres://…; the default is DATABASE_URL's")
+	dir := flag.String("dir", "./history", "the directory of the ledger, when there is no database")
 	ackWait := flag.Duration("ack-wait", 10*time.Second, "how long a message may take; a crash costs this pause")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	err := run(ctx, log, *url, *stream, *dir, jetstream.ConsumerConfig{
+	err := run(ctx, log, *url, *stream, *database, *dir, jetstream.ConsumerConfig{
 		Durable:       *name,
 		FilterSubject: *filter,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
@@ -73,8 +79,8 @@ func main() {
 }
 
 // run consumes until ctx ends.
-func run(ctx context.Context, log *slog.Logger, url, stream, dir string, config jetstream.ConsumerConfig) (err error) {
-	l, err := openLedger(dir)
+func run(ctx context.Context, log *slog.Logger, url, stream, database, dir string, config jetstream.ConsumerConfig) (err error) {
+	l, err := openLedger(database, dir)
 	if err != nil {
 		return err
 	}
