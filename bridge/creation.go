@@ -17,8 +17,10 @@ import (
 // could not read. So a stream that the journal knows is created again only
 //
 //   - on an embedded server whose store was empty when it started,
-//   - when the journal still has all that was ever in the stream, and it has been absent
-//     for a while: then the bridge can fill it, whatever became of the other,
+//   - when the journal still has all that was ever in the stream, the stream was young when
+//     it was first missed, and it has been absent for a while. A power loss takes a whole
+//     stream in its first seconds only; an older one is more likely there and unreadable,
+//     and a create deletes its consumers with it,
 //   - or when an operator permits it.
 //
 // Until then its events are held. It is safe for concurrent use.
@@ -49,6 +51,11 @@ const (
 // alone: longer than a server takes to start once more with what it lacked.
 const absentFor = 30 * time.Second
 
+// youngFor is how old a stream may be, when it is first missed, for a power loss to explain
+// it: a server syncs a new stream's metadata after about 30 seconds, and its host takes
+// minutes to start again.
+const youngFor = 10 * time.Minute
+
 // ErrStreamPresent: there is nothing to permit, because the stream is not absent.
 var ErrStreamPresent = errors.New("the stream is not known to be missing: there is nothing to recreate")
 
@@ -65,7 +72,7 @@ func (c *Creation) Allowed(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read what the journal knows of the stream: %w", err)
 	}
-	known := strings.HasPrefix(identity, c.stream+" ")
+	since, known := strings.CutPrefix(identity, c.stream+" ")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.absent.IsZero() {
@@ -83,14 +90,17 @@ func (c *Creation) Allowed(context.Context) error {
 		return nil
 	}
 	over := time.Since(c.absent) >= absentFor
+	created, err := time.Parse(time.RFC3339Nano, since)
+	young := err == nil && c.absent.Sub(created) < youngFor
 	// The journal may be large: it is gone through at the begin, and once more before
 	// anything is created.
-	if c.whole == unchecked || c.whole == yes && over {
+	if young && (c.whole == unchecked || c.whole == yes && over) {
 		if err := c.check(); err != nil {
 			return fmt.Errorf("read what the journal has of the stream: %w", err)
 		}
 	}
 	switch {
+	case !young: // held
 	case c.whole == yes && over:
 		c.fill = true
 		return nil

@@ -13,6 +13,10 @@ import (
 // When a missing stream may be created: by what the journal knows of it, by how long it has
 // been missing, and by what was said of it.
 func TestCreation(t *testing.T) {
+	createdAgo := func(age time.Duration) string {
+		return "PERSAT " + time.Now().Add(-age).UTC().Format(time.RFC3339Nano)
+	}
+	young := createdAgo(2 * time.Minute)
 	refused := errors.New("error creating store for stream (10049)")
 	whole := func(t *testing.T, j *journal.Journal) { published(t, j, 1, 2, 3) }
 	for _, test := range []struct {
@@ -26,36 +30,41 @@ func TestCreation(t *testing.T) {
 	}{
 		{name: "a journal that knows no stream"},
 		{name: "a stream of another name was known", identity: "OTHER 2024-02-12T12:00:00Z", journal: whole},
-		{name: "known, just gone", identity: "PERSAT 2024-02-12T12:00:00Z", journal: whole, want: "waiting 30s"},
-		{name: "known, gone for a while, and the journal has all of it", identity: "PERSAT 2024-02-12T12:00:00Z", journal: whole, missing: time.Minute},
-		{name: "known, gone for a while, never published to", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute},
-		{name: "the first messages were not ours", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute, want: "persat-bridge stream recreate",
+		{name: "known, just gone", identity: young, journal: whole, want: "waiting 30s"},
+		{name: "known, gone for a while, and the journal has all of it", identity: young, journal: whole, missing: time.Minute},
+		// Its server had started without its key for longer than the bridge waited.
+		{name: "known and old, gone for a while, and the journal has all of it", identity: createdAgo(time.Hour), journal: whole, missing: time.Minute, want: "persat-bridge stream recreate"},
+		{name: "known and old, just gone", identity: createdAgo(time.Hour), journal: whole, want: "persat-bridge stream recreate"},
+		{name: "known since no time that can be read", identity: "PERSAT yesterday", journal: whole, missing: time.Minute, want: "persat-bridge stream recreate"},
+		{name: "an operator permits an old one", identity: createdAgo(time.Hour), journal: whole, missing: time.Minute, before: func(c *Creation) { _ = c.Permit() }},
+		{name: "known, gone for a while, never published to", identity: young, missing: time.Minute},
+		{name: "the first messages were not ours", identity: young, missing: time.Minute, want: "persat-bridge stream recreate",
 			journal: func(t *testing.T, j *journal.Journal) { published(t, j, 5, 6, 7) }},
-		{name: "a message between was not ours", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute, want: "persat-bridge stream recreate",
+		{name: "a message between was not ours", identity: young, missing: time.Minute, want: "persat-bridge stream recreate",
 			journal: func(t *testing.T, j *journal.Journal) { published(t, j, 1, 3, 4) }},
-		{name: "the bodies are past retention", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute, want: "persat-bridge stream recreate",
+		{name: "the bodies are past retention", identity: young, missing: time.Minute, want: "persat-bridge stream recreate",
 			journal: func(t *testing.T, j *journal.Journal) { whole(t, j); trim(t, j, time.Time{}) }},
-		{name: "all records are past retention", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute, want: "persat-bridge stream recreate",
+		{name: "all records are past retention", identity: young, missing: time.Minute, want: "persat-bridge stream recreate",
 			journal: func(t *testing.T, j *journal.Journal) { whole(t, j); trim(t, j, time.Now().Add(time.Hour)) }},
-		{name: "a new store of the embedded server", identity: "PERSAT 2024-02-12T12:00:00Z", newStore: true,
+		{name: "a new store of the embedded server", identity: young, newStore: true,
 			journal: func(t *testing.T, j *journal.Journal) { published(t, j, 5, 6, 7) }},
-		{name: "deleted from a new store once it was there", identity: "PERSAT 2024-02-12T12:00:00Z", newStore: true, missing: time.Minute, want: "persat-bridge stream recreate",
+		{name: "deleted from a new store once it was there", identity: young, newStore: true, missing: time.Minute, want: "persat-bridge stream recreate",
 			journal: func(t *testing.T, j *journal.Journal) { published(t, j, 5, 6, 7) },
 			before:  func(c *Creation) { c.Found(); c.absent = time.Now().Add(-time.Minute) }},
-		{name: "an operator permits it", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute,
+		{name: "an operator permits it", identity: young, missing: time.Minute,
 			journal: func(t *testing.T, j *journal.Journal) { published(t, j, 5, 6, 7) },
 			before: func(c *Creation) {
 				if err := c.Permit(); err != nil {
 					t.Error(err)
 				}
 			}},
-		{name: "the server failed over what it has on disk", identity: "PERSAT 2024-02-12T12:00:00Z", journal: whole, missing: time.Minute, want: "10049",
+		{name: "the server failed over what it has on disk", identity: young, journal: whole, missing: time.Minute, want: "10049",
 			before: func(c *Creation) { c.Unreadable(refused) }},
 		{name: "it failed, and the journal knows no stream", missing: time.Minute, want: "persat-bridge stream recreate",
 			before: func(c *Creation) { c.Unreadable(refused) }},
-		{name: "it failed after an operator permitted it", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute, want: "10049",
+		{name: "it failed after an operator permitted it", identity: young, missing: time.Minute, want: "10049",
 			before: func(c *Creation) { _ = c.Permit(); c.Unreadable(refused) }},
-		{name: "an operator permits it after it failed", identity: "PERSAT 2024-02-12T12:00:00Z", missing: time.Minute,
+		{name: "an operator permits it after it failed", identity: young, missing: time.Minute,
 			before: func(c *Creation) { c.Unreadable(refused); _ = c.Permit() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
