@@ -146,6 +146,7 @@ func (c *check) stream(ctx context.Context) {
 		c.say(Error, "it does not have the subjects %s, and nats.stream.manage is off: add them to it, or its events are held", list)
 	}
 	c.mayAsk(ctx, c.api.subject("STREAM.MSG.GET."+name), Warning, "what the stream loses is not healed")
+	c.filters(ctx, stream.CachedInfo())
 	c.configuration(stream.CachedInfo())
 }
 

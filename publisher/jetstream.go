@@ -38,7 +38,14 @@ type Options struct {
 	Prefixes map[string]string
 	// AckTimeout is how long an attempt waits for JetStream. Default 5 s.
 	AckTimeout time.Duration
-	Log        *zap.Logger
+	// EntityTokens make the last token of a subject from the ids of the entities of an
+	// event, for each source that publishes by entity. The subjects of the other sources
+	// end with the event type.
+	EntityTokens map[string]func(entities []string) string
+	// Types are the event types that are known. Check compares the filters of consumers
+	// with their subjects.
+	Types []string
+	Log   *zap.Logger
 }
 
 func (o *Options) validate() error {

@@ -20,7 +20,7 @@ const maxEntity = 1024
 // data the body byte for byte. A message is made for one attempt; publishing
 // writes into it. The header names are case-sensitive, so they are set past
 // the canonical form that nats.Header.Set would give them.
-func message(prefix string, e *bridge.Event) *nats.Msg {
+func message(subject string, e *bridge.Event) *nats.Msg {
 	values := make([]string, 0, 9) // all that are not always the same, in one piece
 	value := func(v string) []string {
 		values = append(values, v)
@@ -44,7 +44,7 @@ func message(prefix string, e *bridge.Event) *nats.Msg {
 	if e.Replay > 0 {
 		h["Persat-Replay"] = value(strconv.Itoa(e.Replay))
 	}
-	return &nats.Msg{Subject: prefix + "." + e.Type, Header: h, Data: e.Body}
+	return &nats.Msg{Subject: subject, Header: h, Data: e.Body}
 }
 
 // The values that all messages have. Nobody writes into them.

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // cloudEvent is a message as a reader has it who knows nothing of this package,
@@ -164,6 +165,48 @@ func TestCloudEvents(t *testing.T) {
 			}
 			checkMessage(t, m, &e, tt.subject, tt.want)
 		})
+	}
+}
+
+// The subject of an event ends with the token of its entities where its source publishes
+// by entity, and with its type where it does not.
+func TestSubjects(t *testing.T) {
+	t.Parallel()
+	n := natstest.Start(t, "")
+	o := optionsFor(n.URL)
+	o.Prefixes["north"] = "acme.norte"
+	o.EntityTokens = map[string]func([]string) string{"north": func(entities []string) string {
+		return fmt.Sprintf("~%d", len(entities))
+	}}
+	s := connect(t, o)
+	stream, err := n.JetStream().Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		source   string
+		entities []string
+		want     string
+	}{
+		{"persat", []string{"48"}, "persat.client.created"},
+		{"north", []string{"48"}, "acme.norte.client.created.~1"},
+		{"north", []string{"48", "49"}, "acme.norte.client.created.~2"},
+		{"north", nil, "acme.norte.client.created.~0"},
+		{"persat", nil, "persat.client.created"},
+	} {
+		e := event(fmt.Sprintf("msg_%s_%d", test.source, len(test.entities)))
+		e.Source, e.Entities = test.source, test.entities
+		receipt, f := publish(t, s, e)
+		if f != nil {
+			t.Fatal(f)
+		}
+		m, err := stream.GetMsg(t.Context(), receipt.Sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject != test.want {
+			t.Errorf("source %s, entities %q: got subject %s, want %s", test.source, test.entities, m.Subject, test.want)
+		}
 	}
 }
 

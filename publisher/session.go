@@ -83,7 +83,11 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)})
 		return
 	}
-	m := message(prefix, e)
+	subject := prefix + "." + e.Type
+	if token := s.p.o.EntityTokens[e.Source]; token != nil {
+		subject += "." + token(e.Entities)
+	}
+	m := message(subject, e)
 	if embedded := s.p.o.Connect.Embedded; embedded != nil {
 		if err := embedded.room.take(len(m.Data) + overhead); err != nil {
 			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: err.Error()})

@@ -69,11 +69,18 @@ type asyncServer struct {
 }
 
 type asyncChannel struct {
-	Address     string              `json:"address"`
-	Title       string              `json:"title"`
-	Description string              `json:"description,omitempty"`
-	Messages    map[string]asyncRef `json:"messages"`
-	Stream      string              `json:"x-jetstream-stream"`
+	Address     string                    `json:"address"`
+	Title       string                    `json:"title"`
+	Description string                    `json:"description,omitempty"`
+	Parameters  map[string]asyncParameter `json:"parameters,omitempty"`
+	Messages    map[string]asyncRef       `json:"messages"`
+	Stream      string                    `json:"x-jetstream-stream"`
+}
+
+// asyncParameter is a part of an address that differs from event to event.
+type asyncParameter struct {
+	Description string   `json:"description"`
+	Examples    []string `json:"examples"`
 }
 
 type asyncRef struct {
@@ -153,7 +160,7 @@ func newAsyncDocument(cfg *config.Config) (*asyncDocument, error) {
 		Headers:     asyncRef{"#/components/schemas/headers"}, Payload: asyncRef{"#/components/schemas/any"},
 	}
 	for _, name := range sources {
-		d.addSource(name, cfg.Sources[name].SubjectPrefix, cfg.NATS.Stream.Name)
+		d.addSource(name, cfg.Sources[name], cfg.NATS.Stream.Name)
 	}
 	return d, nil
 }
@@ -202,22 +209,39 @@ func (d *asyncDocument) addSchemas() error {
 }
 
 // addSource adds a channel for each event of a source, and one for the rest.
-func (d *asyncDocument) addSource(source, prefix, stream string) {
+func (d *asyncDocument) addSource(source string, s config.Source, stream string) {
+	prefix, token, published := s.SubjectPrefix, "", "its type"
+	var parameters map[string]asyncParameter
+	if s.ByEntity() {
+		token, published = ".{entity}", "its type and entity"
+		parameters = map[string]asyncParameter{"entity": entityParameter()}
+	}
 	for _, e := range persat.Catalogue() {
 		d.addChannel(prefix+"."+e.Type, e.Type, asyncChannel{
-			Address: prefix + "." + e.Type,
-			Title:   fmt.Sprintf("%s (source %s)", e.Title, source),
-			Stream:  stream,
+			Address:    prefix + "." + e.Type + token,
+			Title:      fmt.Sprintf("%s (source %s)", e.Title, source),
+			Parameters: parameters,
+			Stream:     stream,
 		})
 	}
 	d.addChannel(prefix+"."+otherTypes, otherTypes, asyncChannel{
 		Address: prefix + ".>",
 		Title:   fmt.Sprintf("Events of every other type (source %s)", source),
-		Description: "A pattern to subscribe to, not a subject: each event is published on " + prefix + ". and its type. In NATS, > stands for all that follows and * for one word between dots, " +
-			"so " + prefix + ".> also matches the events that have a channel of their own, and " + prefix + ".workorder.* all of work orders. " +
+		Description: "A pattern to subscribe to, not a subject: each event is published on " + prefix + ". and " + published + ". In NATS, > stands for all that follows and * for one word between dots, " +
+			"so " + prefix + ".> also matches the events that have a channel of their own, and " + prefix + ".workorder.> all of work orders. " +
 			"Subscribe to it if you want the event types that Persat will have one day.",
 		Stream: stream,
 	})
+}
+
+// entityParameter describes the last token of a subject by entity.
+func entityParameter() asyncParameter {
+	return asyncParameter{
+		Description: "The identity of the entity, with every byte of its UTF-8 outside A-Z a-z 0-9 _ - as %XX; ~many for an event about several, ~none for none, and ~ with 32 hexadecimal digits of its SHA-256 for an identity that would be longer than 128 bytes.",
+		Examples: []string{
+			persat.SubjectToken([]string{"48"}), persat.SubjectToken([]string{"Ferretería Ñandú 5%"}), persat.SubjectToken([]string{"48", "49"}), persat.SubjectToken(nil),
+		},
+	}
 }
 
 func (d *asyncDocument) addChannel(name, message string, c asyncChannel) {

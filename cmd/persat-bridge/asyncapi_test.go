@@ -33,6 +33,34 @@ nats:
   stream: {name: EVENTS}
 `
 
+// byEntity is a configuration of two sources, one of which has the entity in its subjects.
+const byEntity = "sources: {north: {secrets: [x], subject: entity}, south: {secrets: [x]}}\n"
+
+// The channels of a source whose subjects have the entity have a parameter for it.
+func TestAsyncAPIByEntity(t *testing.T) {
+	var document asyncDocument
+	if err := json.Unmarshal(asyncapi(t, byEntity, "--json"), &document); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"north.workorder.closed": "north.workorder.closed.{entity}", "north.other": "north.>",
+		"south.workorder.closed": "south.workorder.closed", "south.other": "south.>",
+	} {
+		c := document.Channels[name]
+		if c.Address != want {
+			t.Errorf("channel %s: got address %q, want %q", name, c.Address, want)
+		}
+		for _, parameter := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(c.Address, -1) {
+			if p := c.Parameters[parameter[1]]; p.Description == "" || !slices.Contains(p.Examples, "48") || !slices.Contains(p.Examples, "~many") {
+				t.Errorf("channel %s: got parameter %s %+v", name, parameter[1], p)
+			}
+		}
+		if !strings.Contains(c.Address, "{") && len(c.Parameters) > 0 {
+			t.Errorf("channel %s: got parameters %v, which its address does not have", name, c.Parameters)
+		}
+	}
+}
+
 // asyncapi runs the command with a configuration.
 func asyncapi(t *testing.T, configuration string, args ...string) []byte {
 	t.Helper()
@@ -86,6 +114,7 @@ func TestAsyncAPIValidates(t *testing.T) {
 	for name, configuration := range map[string]string{
 		"defaults":          "",
 		"two sources":       twoSources,
+		"by entity":         byEntity,
 		"embedded, private": `nats: {embedded: {listen: ""}}`,
 		"websockets":        "nats: {url: wss://nats.example.com/ws}",
 	} {

@@ -10,15 +10,19 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/bridge/webhook"
 	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 func publisherOptions(cfg *config.Config, embedded *publisher.Embedded, log *zap.Logger) publisher.Options {
-	prefixes := make(map[string]string)
+	prefixes, tokens := make(map[string]string), make(map[string]func([]string) string)
 	for name, source := range cfg.Sources {
 		prefixes[name] = source.SubjectPrefix
+		if source.ByEntity() {
+			tokens[name] = persat.SubjectToken
+		}
 	}
 	s := cfg.NATS.Stream
 	return publisher.Options{
@@ -31,9 +35,11 @@ func publisherOptions(cfg *config.Config, embedded *publisher.Embedded, log *zap
 			MaxBytes:        int64(s.MaxBytes),
 			DuplicateWindow: s.DuplicateWindow,
 		},
-		Prefixes:   prefixes,
-		AckTimeout: cfg.Publish.AckTimeout,
-		Log:        log,
+		Prefixes:     prefixes,
+		EntityTokens: tokens,
+		Types:        persat.Types(),
+		AckTimeout:   cfg.Publish.AckTimeout,
+		Log:          log,
 	}
 }
 

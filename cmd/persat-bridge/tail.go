@@ -88,14 +88,29 @@ func (o *tailOptions) consumer(now time.Time) (jetstream.OrderedConsumerConfig, 
 	return c, nil
 }
 
-// subjects are the filters that spare the server sending the other types; nil
-// when there are none, or when they overlap, which the server refuses. The
-// messages are looked at again anyway.
+// subjects are the filters that spare the server sending other types, and other entities
+// of these types; nil when there are none, or when they overlap, which the server refuses.
+// The messages are looked at again anyway. A stream can have subjects with an entity and
+// without, from before its source was configured otherwise: both are asked for.
 func (o *tailOptions) subjects(cfg *config.Config) []string {
+	tokens := []string{"*"}
+	if len(o.entities) > 0 {
+		tokens = []string{persat.SubjectToken(make([]string, 2))} // an event about several may be about this one
+		for _, entity := range o.entities {
+			tokens = append(tokens, persat.SubjectToken([]string{entity}))
+		}
+	}
 	var subjects []string
 	for _, name := range slices.Sorted(maps.Keys(cfg.Sources)) {
 		for _, t := range o.types {
-			subjects = append(subjects, cfg.Sources[name].SubjectPrefix+"."+t)
+			subject := cfg.Sources[name].SubjectPrefix + "." + t
+			subjects = append(subjects, subject)
+			if strings.HasSuffix(subject, ">") {
+				continue
+			}
+			for _, token := range tokens {
+				subjects = append(subjects, subject+"."+token)
+			}
 		}
 	}
 	for i, a := range subjects {

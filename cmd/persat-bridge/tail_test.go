@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/internal/testproc"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
@@ -41,7 +42,7 @@ func startTail(t *testing.T, natsURL string, args ...string) *tailing {
 	ctx, cancel := context.WithCancel(t.Context())
 	g := &tailing{t: t, cancel: cancel, end: make(chan int, 1)}
 	file := filepath.Join(t.TempDir(), "config.yaml")
-	text := "sources: {persat: {}, north: {subject_prefix: norte}}\nnats: {url: " + natsURL + "}\n"
+	text := "sources: {persat: {}, north: {subject_prefix: norte}, east: {subject_prefix: este, subject: entity}}\nnats: {url: " + natsURL + "}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -72,9 +73,10 @@ func publish(t *testing.T, natsURL string, events ...*bridge.Event) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	p, err := publisher.New(publisher.Options{
-		Connect:  publisher.ConnectOptions{URL: natsURL},
-		Stream:   publisher.StreamOptions{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: time.Hour},
-		Prefixes: map[string]string{"persat": "persat", "north": "norte"},
+		Connect:      publisher.ConnectOptions{URL: natsURL},
+		Stream:       publisher.StreamOptions{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: time.Hour},
+		Prefixes:     map[string]string{"persat": "persat", "north": "norte", "east": "este"},
+		EntityTokens: map[string]func([]string) string{"east": persat.SubjectToken},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -170,24 +172,7 @@ func TestTail(t *testing.T) {
 		{"an entity of that type alone", []string{"--entity", "48", "--type", "client.*", "--entity", "f1", "--type", "form.created"}, []string{"5"}},
 	}
 	for _, tt := range filters {
-		t.Run(tt.name, func(t *testing.T) {
-			g := startTail(t, n.URL, append(tt.args, "--since", time.Now().Add(-time.Hour).Format(time.RFC3339), "--json")...)
-			g.waitFor(len(tt.want))
-			time.Sleep(100 * time.Millisecond) // for what should not come
-			lines := g.lines()
-			g.stop()
-			var got []string
-			for _, line := range lines {
-				var m tailed
-				if err := json.Unmarshal([]byte(line), &m); err != nil {
-					t.Fatalf("line %q: %v", line, err)
-				}
-				got = append(got, fmt.Sprint(m.Sequence))
-			}
-			if !slices.Equal(got, tt.want) {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { tailSequences(t, n.URL, tt.args, tt.want) })
 	}
 
 	t.Run("as JSON", func(t *testing.T) {
@@ -207,6 +192,74 @@ func TestTail(t *testing.T) {
 			t.Errorf("got %#v", strange)
 		}
 	})
+}
+
+// tailSequences holds what tail shows of the last hour to these sequences.
+func tailSequences(t *testing.T, natsURL string, args, want []string) {
+	t.Helper()
+	g := startTail(t, natsURL, append(args, "--since", time.Now().Add(-time.Hour).Format(time.RFC3339), "--json")...)
+	g.waitFor(len(want))
+	time.Sleep(100 * time.Millisecond) // for what should not come
+	lines := g.lines()
+	g.stop()
+	var got []string
+	for _, line := range lines {
+		var m tailed
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		got = append(got, fmt.Sprint(m.Sequence))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Of a source whose subjects have the entity the filters show the same events as of the
+// others, also those from before its subjects had it.
+func TestTailByEntity(t *testing.T) {
+	n := natstest.Start(t, "")
+	js := n.JetStream()
+	publish(t, n.URL,
+		event("east", "a", "workorder.closed", `{"_id":"48"}`, "48"),
+		event("persat", "b", "workorder.closed", `{"_id":"48"}`, "48"),
+		event("east", "c", "workorder.closed", `{"_id":"a.b *"}`, "a.b *"),
+		event("east", "d", "delivery.deleted", `[{"_id":"48"},{"_id":"49"}]`, "48", "49"),
+		event("east", "e", "workorder.created", `{}`),
+	)
+	old := nats.NewMsg("este.workorder.closed")
+	old.Data = []byte(`{"eventType":"workorder.closed","payload":{"_id":"48"}}`)
+	if _, err := js.PublishMsg(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"este.workorder.closed.48", "persat.workorder.closed", "este.workorder.closed.a%2Eb%20%2A", "este.delivery.deleted.~many", "este.workorder.created.~none", "este.workorder.closed"} {
+		m, err := stream.GetMsg(t.Context(), uint64(i+1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Subject != want {
+			t.Errorf("message %d: got subject %s, want %s", i+1, m.Subject, want)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		want []string // sequences
+	}{
+		{"a type", []string{"--type", "workorder.closed"}, []string{"1", "2", "3", "6"}},
+		{"a pattern", []string{"--type", "workorder.*"}, []string{"1", "2", "3", "5", "6"}},
+		{"an entity", []string{"--entity", "48"}, []string{"1", "2", "4", "6"}},
+		{"an entity of a type", []string{"--type", "workorder.closed", "--entity", "48"}, []string{"1", "2", "6"}},
+		{"an entity of a bulk event", []string{"--type", "delivery.*", "--entity", "49"}, []string{"4"}},
+		{"an entity of any characters", []string{"--type", "workorder.closed", "--entity", "a.b *"}, []string{"3"}},
+		{"a subject", []string{"--subject", "este.*.*.48"}, []string{"1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tailSequences(t, n.URL, tt.args, tt.want) })
+	}
 }
 
 // Without --since it begins now, and a restart of NATS is only a pause.

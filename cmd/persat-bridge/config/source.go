@@ -45,6 +45,10 @@ type Source struct {
 	// source's name. No two sources may share or nest theirs. To change it is to
 	// publish where nobody listens yet.
 	SubjectPrefix string `yaml:"subject_prefix"`
+	// Subject is what a subject ends with: type (default), as in persat.workorder.closed,
+	// or entity, one token more, as in persat.workorder.closed.48, so that consumers can
+	// filter, purge and partition by entity. To change it is to change every subject.
+	Subject string `yaml:"subject"`
 	// AllowCIDRs are the only addresses or ranges that may send. Default none,
 	// which allows everyone. Behind a proxy it needs server.trusted_proxies.
 	AllowCIDRs []netip.Prefix `yaml:"allow_cidrs"`
@@ -54,6 +58,9 @@ type Source struct {
 	// Pull fetches from the sender what it could not deliver. Default off.
 	Pull Pull `yaml:"pull"`
 }
+
+// ByEntity says whether the subjects end with an entity.
+func (s *Source) ByEntity() bool { return s.Subject == "entity" }
 
 // Pull is the sender's polling endpoint, which its portal offers beside a webhook. It
 // needs no public address: with server.listen "" it is the only way in.
@@ -103,7 +110,7 @@ const (
 )
 
 func newSource(name string) Source {
-	return Source{Auth: "svix", Tolerance: 5 * time.Minute, SubjectPrefix: name, Pull: Pull{Start: "latest", Interval: 5 * time.Second}}
+	return Source{Auth: "svix", Tolerance: 5 * time.Minute, SubjectPrefix: name, Subject: "type", Pull: Pull{Start: "latest", Interval: 5 * time.Second}}
 }
 
 var (
@@ -131,6 +138,9 @@ func (l *loader) checkSources() {
 
 		l.positive(key+".tolerance", s.Tolerance)
 		l.checkPrefix(key+".subject_prefix", s.SubjectPrefix)
+		if s.Subject != "type" && s.Subject != "entity" {
+			l.mistake(key+".subject", "%s is no form of subject: choose type or entity", quote(s.Subject))
+		}
 		if !(s.RateLimit >= 0 && s.RateLimit <= 1e9) {
 			l.mistake(key+".rate_limit", "%v is not a rate: write requests per second, 0 for no limit", s.RateLimit)
 		}
