@@ -147,6 +147,7 @@ func (c *check) stream(ctx context.Context) {
 	}
 	c.mayAsk(ctx, c.api.subject("STREAM.MSG.GET."+name), Warning, "what the stream loses is not healed")
 	c.filters(ctx, stream.CachedInfo())
+	c.growth(ctx, stream.CachedInfo())
 	c.configuration(stream.CachedInfo())
 }
 
@@ -241,6 +242,8 @@ func (c *check) limits(have, want jetstream.StreamConfig) {
 		c.say(OK, "it discards old messages at %s, as configured", list)
 	case len(limits) > 0:
 		c.say(Warning, "it discards old messages at its limits (%s), whether they were consumed or not: raise them, or let consumers keep up", list)
+	case c.p.o.JournalDiskStore != "" && have.MaxAge <= 0:
+		c.say(Warning, "it has no limits, and is on the disk of the journal (%s): when that is full but for its last part, events wait in the journal, and the sender gets 503 once that is full too: set nats.embedded.max_store, or give the stream a limit (nats stream edit %s --max-age, and nats.stream.max_age the same)", c.p.o.JournalDiskStore, have.Name)
 	default:
 		c.say(OK, "it has no limits at which messages are discarded, but its disk")
 	}

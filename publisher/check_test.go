@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -98,6 +99,15 @@ func TestCheck(t *testing.T) {
 			name: "old messages go, as configured", stream: with(func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }),
 			options: func(o *Options) { o.Stream.MaxBytes = 1 << 20 },
 			ok:      []string{"discards old messages at max_bytes 1048576, as configured"},
+		},
+		{
+			name: "no limits on the disk of the journal", stream: plain(), options: func(o *Options) { o.JournalDiskStore = os.TempDir() },
+			ok:  []string{"it has grown by 0 messages, about 0.0 MiB, in the last day"},
+			bad: []string{"warning: it has no limits, and is on the disk of the journal|nats.embedded.max_store"},
+		},
+		{
+			name: "max_age on the disk of the journal", stream: with(func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }),
+			options: func(o *Options) { o.JournalDiskStore, o.Stream.MaxAge = os.TempDir(), time.Hour },
 		},
 		{
 			name: "no acks", stream: with(func(c *jetstream.StreamConfig) { c.NoAck = true }),

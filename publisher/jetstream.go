@@ -26,6 +26,8 @@ type StreamOptions struct {
 	MaxBytes int64
 	// DuplicateWindow is how long a message id is known; 0 is the server's default.
 	DuplicateWindow time.Duration
+	// Compress makes a new stream compress its blocks on disk with S2.
+	Compress bool
 }
 
 // Options is what a JetStream needs.
@@ -36,16 +38,19 @@ type Options struct {
 	Creation Creation
 	// Prefixes is the subject prefix of each source.
 	Prefixes map[string]string
-	// AckTimeout is how long an attempt waits for JetStream. Default 5 s.
-	AckTimeout time.Duration
 	// EntityTokens make the last token of a subject from the ids of the entities of an
 	// event, for each source that publishes by entity. The subjects of the other sources
 	// end with the event type.
 	EntityTokens map[string]func(entities []string) string
+	// JournalDiskStore is the directory of the server's store when that is on the disk of
+	// the journal and takes what the disk has. Check warns of a stream without limits then.
+	JournalDiskStore string
 	// Types are the event types that are known. Check compares the filters of consumers
 	// with their subjects.
 	Types []string
-	Log   *zap.Logger
+	// AckTimeout is how long an attempt waits for JetStream. Default 5 s.
+	AckTimeout time.Duration
+	Log        *zap.Logger
 }
 
 func (o *Options) validate() error {

@@ -179,6 +179,10 @@ func (o *Options) streamConfig() jetstream.StreamConfig {
 	if maxBytes == 0 {
 		maxBytes = -1
 	}
+	compression := jetstream.NoCompression
+	if o.Stream.Compress {
+		compression = jetstream.S2Compression
+	}
 	return jetstream.StreamConfig{
 		Name:        o.Stream.Name,
 		Description: "Persat events, by persat-bridge",
@@ -188,6 +192,7 @@ func (o *Options) streamConfig() jetstream.StreamConfig {
 		MaxAge:      o.Stream.MaxAge,
 		MaxBytes:    maxBytes,
 		Duplicates:  o.Stream.DuplicateWindow,
+		Compression: compression,
 		AllowDirect: true,
 	}
 }
@@ -218,6 +223,9 @@ func (o *Options) differences(have jetstream.StreamConfig) []string {
 	}
 	if have.MaxBytes != want.MaxBytes && (have.MaxBytes > 0 || want.MaxBytes > 0) {
 		differ("its max_bytes is %d, not %d", have.MaxBytes, want.MaxBytes)
+	}
+	if have.Compression != want.Compression {
+		differ("its compression is %s, not %s", have.Compression, want.Compression)
 	}
 	if have.NoAck {
 		differ("it does not acknowledge (no_ack): every event is held")

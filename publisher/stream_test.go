@@ -32,6 +32,7 @@ func TestStreamIsMade(t *testing.T) {
 	o := optionsFor(n.URL)
 	o.Prefixes = map[string]string{"south": "acme.south", "north": "acme.north"}
 	o.Stream.MaxAge, o.Stream.MaxBytes, o.Stream.DuplicateWindow = 24*time.Hour, 1<<20, 2*time.Hour
+	o.Stream.Compress = true
 	connect(t, o)
 	got := configOf(t, n.JetStream())
 	if want := []string{"acme.north.>", "acme.south.>"}; !slices.Equal(got.Subjects, want) {
@@ -40,8 +41,8 @@ func TestStreamIsMade(t *testing.T) {
 	if got.Storage != jetstream.FileStorage || got.Retention != jetstream.LimitsPolicy || got.Discard != jetstream.DiscardOld || got.Replicas != 1 || got.NoAck {
 		t.Errorf("got %+v", got)
 	}
-	if got.Duplicates != 2*time.Hour || got.MaxAge != 24*time.Hour || got.MaxBytes != 1<<20 {
-		t.Errorf("got duplicates %v, max_age %v, max_bytes %d", got.Duplicates, got.MaxAge, got.MaxBytes)
+	if got.Duplicates != 2*time.Hour || got.MaxAge != 24*time.Hour || got.MaxBytes != 1<<20 || got.Compression != jetstream.S2Compression {
+		t.Errorf("got duplicates %v, max_age %v, max_bytes %d, compression %s", got.Duplicates, got.MaxAge, got.MaxBytes, got.Compression)
 	}
 	if different := o.differences(got); len(different) > 0 {
 		t.Errorf("what it made is not what it wants: %q", different)

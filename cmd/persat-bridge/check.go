@@ -136,6 +136,9 @@ func checkNATS(ctx context.Context, cfg *config.Config) []publisher.Finding {
 		if !answers(ctx, reachable(listen)) {
 			return []publisher.Finding{{Level: publisher.OK, Text: fmt.Sprintf("the embedded server does not run (nothing listens on %s): there is nothing to ask yet; 'persat-bridge serve' starts it", listen)}}
 		}
+		if cfg.NATS.Embedded.MaxStore == 0 && onOneDisk(cfg.NATS.Embedded.StoreDir, cfg.Journal.Dir) {
+			o.JournalDiskStore = cfg.NATS.Embedded.StoreDir
+		}
 		synced.Text = "the embedded server acknowledges before it syncs: the bridge heals what a power loss takes"
 	}
 	return append(publisher.Check(ctx, o, int64(cfg.Server.MaxBodyBytes)), synced)

@@ -9,3 +9,9 @@ func writable(dir string) error {
 	const write, enter = 2, 1
 	return syscall.Access(dir, write|enter)
 }
+
+// onOneDisk says whether two directories are on the same disk.
+func onOneDisk(a, b string) bool {
+	var x, y syscall.Stat_t
+	return syscall.Stat(a, &x) == nil && syscall.Stat(b, &y) == nil && x.Dev == y.Dev
+}

@@ -34,6 +34,7 @@ func publisherOptions(cfg *config.Config, embedded *publisher.Embedded, log *zap
 			MaxAge:          s.MaxAge,
 			MaxBytes:        int64(s.MaxBytes),
 			DuplicateWindow: s.DuplicateWindow,
+			Compress:        s.Compression == "s2",
 		},
 		Prefixes:     prefixes,
 		EntityTokens: tokens,

@@ -174,7 +174,7 @@ func Default() *Config {
 		},
 		NATS: NATS{
 			Embedded: Embedded{Enabled: true, Listen: "127.0.0.1:4222", StoreDir: "./data/nats"},
-			Stream:   Stream{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: 2 * time.Hour},
+			Stream:   Stream{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: 2 * time.Hour, Compression: "none"},
 		},
 		Publish: Publish{
 			MaxInFlight: 256,

@@ -32,7 +32,7 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 		"sources.persat.auth": "none", "sources.persat.secrets": oldSecret + "," + secret, "sources.persat.secrets_file": "secrets",
 		"sources.persat.pull.url": poller, "sources.persat.pull.token": "sk_poll_x", "sources.persat.pull.token_file": "file", "sources.persat.pull.start": "earliest",
 		"nats.embedded.enabled": "false", "nats.url": "nats.example.com:4222", "nats.creds_file": "file", "nats.password_file": "file",
-		"nats.token_file": "file", "nats.nkey_file": "file",
+		"nats.token_file": "file", "nats.nkey_file": "file", "nats.stream.compression": "s2", "sources.persat.subject": "entity",
 		"nats.tls.ca_file": cert, "nats.tls.cert_file": cert, "nats.tls.key_file": private,
 		"publish.backoff.initial": "1s", "publish.backoff.jitter": "0.25", "accept.wait_for": "stream", "log.level": "warn", "log.format": "json",
 	}
