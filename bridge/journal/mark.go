@@ -46,6 +46,7 @@ func (j *Journal) MarkPublished(marks []Mark) (collisions []Collision, err error
 	if err := j.mark(marks, collisions); err != nil {
 		return nil, err
 	}
+	j.tailCache.published(marks)
 	if len(collisions) > 0 {
 		return collisions, j.Sync()
 	}

@@ -138,3 +138,26 @@ func TestMarkOverAPositionThatIsDamaged(t *testing.T) {
 		t.Errorf("record 2 has no position (%v)", err)
 	}
 }
+
+// A record whose message the stream had already was marked before it had been read. The
+// reader got it out of the cache all the same: it was published twice, or, when retention
+// had taken its body, ended the process.
+func TestMarkedWithoutBeingRead(t *testing.T) {
+	j := open(t, t.TempDir())
+	defer closeJournal(t, j)
+	for n := 1; n <= 3; n++ {
+		appendOne(t, j, record(n))
+	}
+	markAt(t, j, map[uint64]uint64{2: 1})
+	items, _, err := j.Pending(1, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []uint64
+	for _, item := range items {
+		got = append(got, item.Seq)
+	}
+	if want := []uint64{1, 3}; !slices.Equal(got, want) {
+		t.Errorf("pending: got %v, want %v", got, want)
+	}
+}

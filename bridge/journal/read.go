@@ -147,7 +147,8 @@ func (j *Journal) Dead(seq uint64) (DeadItem, error) {
 	return v.dead(seq), err
 }
 
-// PendingByKey is the pending record with a key; ok is false when there is none.
+// PendingByKey is the pending record with a key whose append is durable; ok is false when
+// there is none.
 func (j *Journal) PendingByKey(key string) (item Item, ok bool, err error) {
 	b, err := j.get(seenKey(key))
 	if errors.Is(err, ErrNotFound) {
@@ -161,6 +162,9 @@ func (j *Journal) PendingByKey(key string) (item Item, ok bool, err error) {
 		return item, false, fmt.Errorf("look up key %q: %w", key, err)
 	}
 	seq := v.seq
+	if seq >= j.durable.Load() {
+		return item, false, nil
+	}
 	v, err = j.state(prefixPending, seq)
 	if errors.Is(err, ErrNotFound) {
 		return item, false, nil

@@ -86,6 +86,21 @@ func (c *tailCache) take(from uint64, limit int) (items []PendingItem, next, bef
 	return items, next, 0, true
 }
 
+// published empties the cache if it has a record that was published without being read.
+func (c *tailCache) published(marks []Mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.items) == 0 {
+		return
+	}
+	for _, m := range marks {
+		if m.Seq >= c.items[0].Seq && m.Seq < c.to {
+			c.items = nil
+			return
+		}
+	}
+}
+
 // drop empties the cache; the records are read from the store.
 func (c *tailCache) drop() {
 	c.mu.Lock()
