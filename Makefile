@@ -30,6 +30,7 @@ test: tools
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || echo "SKIPPED, NOT TESTED: the consumer on PostgreSQL (no postgres)"
 	@command -v mypy >/dev/null || echo "SKIPPED, NOT TESTED: the types for Python (no mypy)"
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || echo "SKIPPED, NOT TESTED: a bridge behind nginx (no nginx)"
+	@test -e /dev/loop-control || echo "SKIPPED, NOT TESTED: power cuts of NATS on a real disk (no loop device)"
 
 check: lint test fuzz
 
