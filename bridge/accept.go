@@ -36,7 +36,11 @@ func (b *Bridge) Accept(ctx context.Context, d Delivery) (Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	return b.conclude(ctx, e, record, result)
+	outcome, seq, err := b.conclude(ctx, e, record, result)
+	if err != nil {
+		return 0, err
+	}
+	return outcome, b.awaitStream(ctx, seq)
 }
 
 // AcceptAll is Accept of several deliveries, in their order. Its outcomes are those of
@@ -61,15 +65,25 @@ func (b *Bridge) AcceptAll(ctx context.Context, deliveries []Delivery) ([]Outcom
 	if errors.Is(failed, journal.ErrClosed) {
 		failed = ErrStopping
 	}
+	failed = cmp.Or(failed, refused)
 	outcomes := make([]Outcome, 0, len(results))
-	for i, result := range results {
-		outcome, err := b.conclude(ctx, events[i], records[i], result)
-		if err != nil {
-			return outcomes, err
+	seqs := make([]uint64, 0, len(results))
+	taken := true
+	for i, result := range results { // also behind one that fails: all of them are stored, and count
+		outcome, seq, err := b.conclude(ctx, events[i], records[i], result)
+		if err != nil && taken {
+			taken, failed = false, err
 		}
-		outcomes = append(outcomes, outcome)
+		if taken {
+			outcomes, seqs = append(outcomes, outcome), append(seqs, seq)
+		}
 	}
-	return outcomes, cmp.Or(failed, refused)
+	for i, seq := range seqs {
+		if err := b.awaitStream(ctx, seq); err != nil {
+			return outcomes[:i], err
+		}
+	}
+	return outcomes, failed
 }
 
 // record is what the journal gets of a delivery.
@@ -95,8 +109,9 @@ func (d *Delivery) record(now time.Time) (*Event, journal.Record) {
 	return e, record
 }
 
-// conclude says what became of a record that the journal has answered for.
-func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, result journal.Result) (Outcome, error) {
+// conclude counts a record that the journal has answered for. It says what became of it,
+// and which record now stands for the delivery.
+func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, result journal.Result) (outcome Outcome, seq uint64, err error) {
 	if result.Status == journal.Conflict && record.Dead == nil && b.unusable(result.Seq) {
 		// The sender has corrected what it sent under this id first. That one was never
 		// published and never will be, so it does not stand in the way. A key of its own,
@@ -104,9 +119,8 @@ func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, 
 		// correction a conflict.
 		corrected := record
 		corrected.Key += "\x00corrected"
-		var err error
 		if result, err = b.append(ctx, corrected); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	if result.Status == journal.Conflict && !b.pulled(e, result.Seq) {
@@ -117,27 +131,26 @@ func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, 
 		if record.Dead == nil {
 			record.Dead = &journal.Death{At: e.Accepted, Reason: fmt.Sprintf("delivery id %q was used before for other bytes (record %d)", e.ID, result.Seq)}
 		}
-		var err error
 		if result, err = b.append(ctx, record); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	counters := b.metrics.of(b, e.Source)
 	switch {
 	case result.Status != journal.Stored:
 		counters.duplicates.Inc()
-		return Duplicate, b.awaitStream(ctx, result.Seq)
+		return Duplicate, result.Seq, nil
 	case record.Dead != nil:
 		b.dead.add(e.Source, 1)
 		ofType(counters.accepted, e.Type).Inc()
 		b.logDead(e, result.Seq, record.Dead.Reason)
-		return Quarantined, nil
+		return Quarantined, result.Seq, nil // awaitStream knows that it waits for nothing
 	}
 	b.backlog.add(e.Source, e.Accepted, 1)
 	ofType(counters.accepted, e.Type).Inc()
 	b.newcomers.note(b.o.Types, e, b.o.Log)
 	b.nudge()
-	return Accepted, b.awaitStream(ctx, result.Seq)
+	return Accepted, result.Seq, nil
 }
 
 // pulled says whether e or the record that has its id came from a polling endpoint,

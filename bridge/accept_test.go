@@ -71,6 +71,34 @@ func TestPulledAndPushedIsOneEvent(t *testing.T) {
 	r.accept(pulled("pushed-first", "1"), bridge.Duplicate)
 }
 
+// The first of a page is not acknowledged in time. What stands behind it is on disk too,
+// and counts: it is pending until it is published, and not less than nothing after that.
+func TestAcceptAllCountsBehindOneThatIsNotAcknowledged(t *testing.T) {
+	r := newRig(t)
+	r.stopNATS()
+	r.open(true, func(o *bridge.Options) { o.WaitForStream, o.AckTimeout = true, 10*time.Millisecond })
+	page := []bridge.Delivery{delivery("a", "1"), delivery("b", "2"), delivery("c", "3")}
+	if got, err := r.bridge.AcceptAll(t.Context(), page); len(got) != 0 || !errors.Is(err, bridge.ErrNotAcknowledged) {
+		t.Fatalf("got %v, %v, want nothing and ErrNotAcknowledged", got, err)
+	}
+	if pending := r.bridge.Status(t.Context()).Pending; pending != 3 {
+		t.Errorf("%d events are pending, want 3", pending)
+	}
+	r.startNATS()
+	testwait.Eventually(t, "all are published", func() bool { return len(r.messages()) == 3 })
+	if got, err := r.bridge.AcceptAll(t.Context(), page); err != nil || !slices.Equal(got, []bridge.Outcome{bridge.Duplicate, bridge.Duplicate, bridge.Duplicate}) {
+		t.Errorf("got %v, %v, want three duplicates", got, err)
+	}
+	r.drained()
+	r.stopNATS()
+	if _, err := r.bridge.Accept(t.Context(), delivery("d", "1")); !errors.Is(err, bridge.ErrNotAcknowledged) {
+		t.Fatal(err)
+	}
+	if pending := r.bridge.Status(t.Context()).Pending; pending != 1 {
+		t.Errorf("%d events are pending, want 1", pending)
+	}
+}
+
 func TestAcceptAllWhenDraining(t *testing.T) {
 	r := newRig(t)
 	r.open(false)
