@@ -5,10 +5,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
@@ -55,6 +62,77 @@ func TestOldCopyOfTheJournal(t *testing.T) {
 	r.drained()
 	if has := len(r.messages()); has != 4 {
 		t.Errorf("the stream has %d messages for 4 events: what had been published since the copy is published again", has)
+	}
+}
+
+// An old copy of the journal is put back, and before NATS is there the sender repeats what
+// the copy does not know. The stream has it, and twice: it was repeated before, too, later
+// than the duplicate window. It is neither sent nor counted again.
+func TestRepeatsMeetAnOldCopyOfTheJournal(t *testing.T) {
+	r := newRig(t)
+	r.open(true)
+	r.accept(delivery("before", "1"), bridge.Accepted)
+	r.drained()
+	r.stop()
+	dir, kept := filepath.Join(r.dir, "journal"), filepath.Join(r.dir, "copy")
+	if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	r.open(true)
+	r.accept(delivery("a", "1"), bridge.Accepted)
+	r.accept(delivery("b", "2"), bridge.Accepted)
+	r.drained()
+	r.stop()
+	js, hangUp := r.js()
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.Duplicates = 100 * time.Millisecond
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	testwait.Eventually(t, "the repeat is stored", func() bool {
+		m := r.messages()[1]
+		ack, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: m.Subject, Data: m.Data, Header: m.Header})
+		return err == nil && !ack.Duplicate
+	})
+	hangUp()
+	r.stopNATS()
+	os.RemoveAll(dir)
+	if err := os.Rename(kept, dir); err != nil { // the restore
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.Lock(zapcore.AddSync(&told)), zap.InfoLevel))
+	r.open(true, func(o *bridge.Options) { o.Log = log })
+	r.accept(delivery("a", "1"), bridge.Accepted)
+	r.accept(delivery("b", "2"), bridge.Accepted)
+	if pending := r.bridge.Status(t.Context()).Pending; pending != 2 {
+		t.Fatalf("%d events are pending, want 2", pending)
+	}
+	r.startNATS()
+	r.drained()
+	r.accept(delivery("c", "1"), bridge.Accepted)
+	testwait.Eventually(t, "c is stored", func() bool { return len(r.messages()) >= 5 })
+	r.drained()
+	r.stopNATS()
+	r.accept(delivery("d", "1"), bridge.Accepted)
+	if pending := r.bridge.Status(t.Context()).Pending; pending != 1 {
+		t.Errorf("%d events are pending, want 1", pending)
+	}
+	r.stop()
+	if !strings.Contains(told.String(), "they are not published again") {
+		t.Errorf("nothing was adopted: %s", told.String())
+	}
+	r.startNATS()
+	var ids []string
+	for _, m := range r.messages() {
+		ids = append(ids, m.Header.Get("ce-id"))
+	}
+	if want := []string{"before", "a", "b", "a", "c"}; !slices.Equal(ids, want) {
+		t.Errorf("the stream has %q, want %q", ids, want)
 	}
 }
 

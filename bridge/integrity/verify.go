@@ -266,6 +266,7 @@ func (p *pass) unsent(from uint64) error {
 	if err != nil || !any {
 		return err
 	}
+	stored := make(map[uint64]bool) // records: the stream may have one twice
 	for read := 0; from <= p.state.Last && read < maxHeads; {
 		heads, err := p.s.Heads(p.ctx, from, headsPage)
 		if err != nil {
@@ -279,7 +280,8 @@ func (p *pass) unsent(from uint64) error {
 			if err != nil {
 				return err
 			}
-			if ok {
+			if ok && !stored[record] {
+				stored[record] = true
 				p.v.Stored = append(p.v.Stored, Stored{Seq: m.Seq, Record: record, At: m.Stored})
 			}
 		}
