@@ -127,10 +127,11 @@ type replay struct {
 	isMissing func(journal.PublishedItem) bool
 	cancelled bool
 	cursor    uint64
-	end       uint64 // records appended later are not part of it
-	read      bool   // all of its records have been taken
-	taken     int    // records so far
-	gone      int    // of them, those without a body
+	end       uint64          // records appended later are not part of it
+	read      bool            // all of its records have been taken
+	taken     int             // records so far
+	gone      int             // of them, those without a body
+	handled   map[uint64]bool // with Filter.Missing, the records that it has taken
 	// ids are hashes of the ids that have had the replay's number.
 	ids  map[uint64]struct{}
 	seed maphash.Seed
@@ -186,7 +187,7 @@ func (c startReplay) obey(l *loop) error {
 	}
 	l.replay = &replay{
 		Replay: Replay{Number: c.number, Running: true, Started: time.Now().UTC(), Matched: c.matched},
-		filter: c.filter, fills: fills, isMissing: isMissing, end: l.b.journal.Next(), seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}),
+		filter: c.filter, fills: fills, isMissing: isMissing, end: l.b.journal.Next(), seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}), handled: make(map[uint64]bool),
 	}
 	l.b.o.Log.Info("replay begins", zap.Int("replay", c.number), zap.Int("events", c.matched))
 	l.showReplay()
@@ -255,6 +256,9 @@ func (l *loop) addReplayed(p journal.PublishedItem) error {
 	// Also what was pending when it began and is published by now: of the events of an
 	// entity the newest has to come last again.
 	r.taken++
+	if r.filter.Missing {
+		r.handled[p.Seq] = true
+	}
 	r.Matched = max(r.Matched, r.taken)
 	e, err := parseHeader(p.Header)
 	if err != nil {
@@ -318,10 +322,7 @@ func (l *loop) endReplay() error {
 		return nil
 	}
 	if r.filter.Missing {
-		if err := l.b.journal.NoteUndecided(""); err != nil {
-			return err
-		}
-		return l.b.noticeUndecided()
+		return l.b.publishedMissing(r.handled)
 	}
 	if !r.fills {
 		return nil

@@ -112,6 +112,40 @@ func (b *Bridge) noticeUndecided() error {
 	return nil
 }
 
+// publishedMissing takes the records that a replay has published out of the note. Those that
+// its filter left out, or that were found after it had begun, stay.
+func (b *Bridge) publishedMissing(published map[uint64]bool) error {
+	u, err := b.undecided()
+	if err != nil {
+		return err
+	}
+	rest := undecided{Found: u.Found}
+	for _, r := range u.Records {
+		for record := r.First; record <= r.Last; record++ {
+			if published[record] {
+				continue
+			}
+			has, err := b.journal.HasBody(record)
+			if err != nil {
+				return err
+			}
+			if has { // else nobody can publish it any more
+				rest.add(record)
+			}
+		}
+	}
+	var text []byte
+	if rest.Events > 0 {
+		if text, err = json.Marshal(rest); err != nil {
+			return err
+		}
+	}
+	if err := b.journal.NoteUndecided(string(text)); err != nil {
+		return err
+	}
+	return b.noticeUndecided()
+}
+
 // missingEvents are the records that a replay with Filter.Missing publishes.
 func (b *Bridge) missingEvents(f Filter) (func(p journal.PublishedItem) bool, error) {
 	if !f.Missing {
