@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
@@ -143,30 +144,32 @@ func TestTwoDeadLettersOfOneID(t *testing.T) {
 
 // The operator hangs up while dead letters are replayed.
 func TestReplayDeadWithAnOperatorWhoLeaves(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	m.set(func() {
-		m.fail = func(e *bridge.Event) error {
-			if e.Replay == 0 {
-				return &bridge.Failure{Class: bridge.Rejected, Reason: "no"}
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		m.set(func() {
+			m.fail = func(e *bridge.Event) error {
+				if e.Replay == 0 {
+					return &bridge.Failure{Class: bridge.Rejected, Reason: "no"}
+				}
+				return nil
 			}
-			return nil
+		})
+		for i := range 20 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range 20 {
+			if n, _, _ := r.bridge.ReplayDead(gone, bridge.Filter{IDs: []string{fmt.Sprintf("a%d", i)}}); n != 1 {
+				t.Fatalf("replayed %d", n)
+			}
+		}
+		for deadline := time.Now().Add(4 * time.Second); len(m.stored()) < 20; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d of 20 are published, %d are pending for ever", len(m.stored()), r.bridge.Status(t.Context()).Pending)
+			}
 		}
 	})
-	for i := range 20 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	for i := range 20 {
-		if n, _, _ := r.bridge.ReplayDead(gone, bridge.Filter{IDs: []string{fmt.Sprintf("a%d", i)}}); n != 1 {
-			t.Fatalf("replayed %d", n)
-		}
-	}
-	for deadline := time.Now().Add(4 * time.Second); len(m.stored()) < 20; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of 20 are published, %d are pending for ever", len(m.stored()), r.bridge.Status(t.Context()).Pending)
-		}
-	}
 }

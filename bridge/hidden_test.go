@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
@@ -16,151 +17,159 @@ import (
 // acknowledged as a duplicate at its sequence. Then that server loses power, behind a connection that stays up,
 // and with it this last event. The next event gets its sequence.
 func TestRollbackOfADuplicate(t *testing.T) {
-	m := &memory{created: "1"}
-	var lose atomic.Int32
-	r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	lose.Store(1)
-	r.accept(delivery("last", "1"), bridge.Accepted) // stored at 6; the acknowledgement of the repeat says so
-	r.drained()
-	time.Sleep(1200 * time.Millisecond)
-	m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5] }) // power loss: 6 is gone
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	for range 3 { // no later look finds it
-		m.cut()
-		time.Sleep(100 * time.Millisecond)
-	}
-	r.stop()
-	r.open(true, func(o *bridge.Options) { o.Publisher = m })
-	time.Sleep(200 * time.Millisecond)
-	r.drained()
-	if ids := m.stored(); len(ids) != 11 {
-		s := r.bridge.Status(t.Context())
-		t.Errorf("the stream has %d of 11 events: %v; pending %d, gone %d, notices %q", len(ids), ids, s.Pending, s.Gone, s.Notices)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		var lose atomic.Int32
+		r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
+		for i := range 5 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		lose.Store(1)
+		r.accept(delivery("last", "1"), bridge.Accepted) // stored at 6; the acknowledgement of the repeat says so
+		r.drained()
+		time.Sleep(1200 * time.Millisecond)
+		m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5] }) // power loss: 6 is gone
+		for i := range 5 {
+			r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		for range 3 { // no later look finds it
+			m.cut()
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.stop()
+		r.open(true, func(o *bridge.Options) { o.Publisher = m })
+		time.Sleep(200 * time.Millisecond)
+		r.drained()
+		if ids := m.stored(); len(ids) != 11 {
+			s := r.bridge.Status(t.Context())
+			t.Errorf("the stream has %d of 11 events: %v; pending %d, gone %d, notices %q", len(ids), ids, s.Pending, s.Gone, s.Notices)
+		}
+	})
 }
 
 // The same after a kill -9: the bridge learns the sequences of what was in flight from duplicates.
 func TestRollbackAfterAKill(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	r.drained()
-	r.stop()
-	m.set(func() { // they were stored, and the process was killed before it had noted the acknowledgements
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		r.drained()
+		r.stop()
+		m.set(func() { // they were stored, and the process was killed before it had noted the acknowledgements
+			for i := range 5 {
+				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:a%d", i)), append(m.bodies, "x")
+			}
+		})
+		r.open(false, func(o *bridge.Options) { o.Publisher = m })
 		for i := range 5 {
-			m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:a%d", i)), append(m.bodies, "x")
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.stop()
+		r.open(true, func(o *bridge.Options) { o.Publisher = m })
+		r.drained() // five duplicates
+		time.Sleep(1200 * time.Millisecond)
+		m.set(func() { m.ids, m.bodies = m.ids[:2:2], m.bodies[:2:2] })
+		for i := range 5 {
+			r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		m.cut()
+		time.Sleep(300 * time.Millisecond)
+		r.drained()
+		if ids := m.stored(); len(ids) != 10 {
+			t.Errorf("the stream has %d of 10 events: %v", len(ids), ids)
 		}
 	})
-	r.open(false, func(o *bridge.Options) { o.Publisher = m })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.stop()
-	r.open(true, func(o *bridge.Options) { o.Publisher = m })
-	r.drained() // five duplicates
-	time.Sleep(1200 * time.Millisecond)
-	m.set(func() { m.ids, m.bodies = m.ids[:2:2], m.bodies[:2:2] })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	m.cut()
-	time.Sleep(300 * time.Millisecond)
-	r.drained()
-	if ids := m.stored(); len(ids) != 10 {
-		t.Errorf("the stream has %d of 10 events: %v", len(ids), ids)
-	}
 }
 
 // As TestRollbackFilledByAnotherPublisher, but what was published last is a replay: its sequence is in no record,
 // so that the look at it finds all well.
 func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a0"}}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
-	time.Sleep(1200 * time.Millisecond)
-	m.set(func() {
-		m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]
-		for i := range 10 { // the other bridge
-			m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		for i := range 10 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a0"}}); err != nil {
+			t.Fatal(err)
+		}
+		testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+		time.Sleep(1200 * time.Millisecond)
+		m.set(func() {
+			m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]
+			for i := range 10 { // the other bridge
+				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
+			}
+		})
+		for i := range 300 { // a day goes on
+			r.accept(delivery(fmt.Sprint("b", i), fmt.Sprint(i)), bridge.Accepted)
+		}
+		r.drained()
+		time.Sleep(2500 * time.Millisecond)
+		r.accept(delivery("c", "1"), bridge.Accepted)
+		r.drained()
+		for range 3 { // later sessions do not find it either
+			m.cut()
+			time.Sleep(200 * time.Millisecond)
+		}
+		r.drained()
+		r.stop()
+		r.open(true, func(o *bridge.Options) { o.Publisher = m })
+		time.Sleep(300 * time.Millisecond)
+		r.drained()
+		lost := 0
+		for i := range 10 {
+			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
+				lost++
+			}
+		}
+		if lost > 0 {
+			t.Errorf("%d events answered 2xx and acknowledged are lost for ever, status %+v", lost, r.bridge.Status(t.Context()))
 		}
 	})
-	for i := range 300 { // a day goes on
-		r.accept(delivery(fmt.Sprint("b", i), fmt.Sprint(i)), bridge.Accepted)
-	}
-	r.drained()
-	time.Sleep(2500 * time.Millisecond)
-	r.accept(delivery("c", "1"), bridge.Accepted)
-	r.drained()
-	for range 3 { // later sessions do not find it either
-		m.cut()
-		time.Sleep(200 * time.Millisecond)
-	}
-	r.drained()
-	r.stop()
-	r.open(true, func(o *bridge.Options) { o.Publisher = m })
-	time.Sleep(300 * time.Millisecond)
-	r.drained()
-	lost := 0
-	for i := range 10 {
-		if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-			lost++
-		}
-	}
-	if lost > 0 {
-		t.Errorf("%d events answered 2xx and acknowledged are lost for ever, status %+v", lost, r.bridge.Status(t.Context()))
-	}
 }
 
 // Another bridge that has accepted some of the same deliveries heals first: one of its events comes to lie where it was.
 func TestRollbackThatAnotherBridgeHealsFirst(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	time.Sleep(1200 * time.Millisecond)
-	m.set(func() {
-		m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]               // 6 to 10 are lost
-		for _, id := range []string{"b1", "b2", "b3", "b4", "a9"} { // the other one has had b1 to b4 and a9
-			m.ids, m.bodies = append(m.ids, "persat:"+id), append(m.bodies, "x")
-			m.times = append(m.times[:len(m.ids)-1:len(m.ids)-1], time.Now())
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		for i := range 10 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
 		}
-		// behind a connection that stays up
+		r.drained()
+		time.Sleep(1200 * time.Millisecond)
+		m.set(func() {
+			m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]               // 6 to 10 are lost
+			for _, id := range []string{"b1", "b2", "b3", "b4", "a9"} { // the other one has had b1 to b4 and a9
+				m.ids, m.bodies = append(m.ids, "persat:"+id), append(m.bodies, "x")
+				m.times = append(m.times[:len(m.ids)-1:len(m.ids)-1], time.Now())
+			}
+			// behind a connection that stays up
+		})
+		for i := range 300 {
+			r.accept(delivery(fmt.Sprint("c", i), fmt.Sprint(i)), bridge.Accepted)
+		}
+		r.drained()
+		for range 3 {
+			m.cut()
+			time.Sleep(200 * time.Millisecond)
+		}
+		r.drained()
+		lost := 0
+		for i := range 10 {
+			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
+				lost++
+			}
+		}
+		if lost > 0 {
+			s := r.bridge.Status(t.Context())
+			t.Errorf("%d events answered 2xx and acknowledged are lost for ever; pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
+		}
 	})
-	for i := range 300 {
-		r.accept(delivery(fmt.Sprint("c", i), fmt.Sprint(i)), bridge.Accepted)
-	}
-	r.drained()
-	for range 3 {
-		m.cut()
-		time.Sleep(200 * time.Millisecond)
-	}
-	r.drained()
-	lost := 0
-	for i := range 10 {
-		if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-			lost++
-		}
-	}
-	if lost > 0 {
-		s := r.bridge.Status(t.Context())
-		t.Errorf("%d events answered 2xx and acknowledged are lost for ever; pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
-	}
 }
 
 // looker delays asks for single sequences.
@@ -201,53 +210,55 @@ func (s lookerSession) Message(ctx context.Context, seq uint64) (bridge.Message,
 // goes away in that moment. It loses power, and another publisher fills the sequences before the look is repeated.
 // What the first look had found is not looked at again.
 func TestRollbackBetweenTwoPasses(t *testing.T) {
-	l := &looker{memory: &memory{created: "1"}}
-	m := l.memory
-	r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = l; o.MaxInFlight = 4 })
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	gone, asked := make(chan struct{}), make(chan struct{}, 100)
-	l.mu.Lock()
-	l.hang = func(seq uint64) chan struct{} {
-		if seq == 6 {
-			asked <- struct{}{}
-			return gone
+	synctest.Test(t, func(t *testing.T) {
+		l := &looker{memory: &memory{created: "1"}}
+		m := l.memory
+		r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = l; o.MaxInFlight = 4 })
+		for i := range 10 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
 		}
-		return nil
-	}
-	l.mu.Unlock()
-	m.cut()
-	<-asked
-	time.Sleep(100 * time.Millisecond) // 7 to 10 have been found
-	m.set(func() {
-		m.ids, m.bodies = m.ids[:6:6], m.bodies[:6:6] // 7 to 10 are lost
-		for i := range 6 {                            // the other bridge
-			m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
+		r.drained()
+		gone, asked := make(chan struct{}), make(chan struct{}, 100)
+		l.mu.Lock()
+		l.hang = func(seq uint64) chan struct{} {
+			if seq == 6 {
+				asked <- struct{}{}
+				return gone
+			}
+			return nil
+		}
+		l.mu.Unlock()
+		m.cut()
+		<-asked
+		time.Sleep(100 * time.Millisecond) // 7 to 10 have been found
+		m.set(func() {
+			m.ids, m.bodies = m.ids[:6:6], m.bodies[:6:6] // 7 to 10 are lost
+			for i := range 6 {                            // the other bridge
+				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
+			}
+		})
+		l.mu.Lock()
+		l.hang = nil
+		l.mu.Unlock()
+		close(gone)
+		for i := range 10 {
+			r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		for range 3 {
+			m.cut()
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.drained()
+		lost := 0
+		for i := range 10 {
+			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
+				lost++
+			}
+		}
+		if lost > 0 {
+			s := r.bridge.Status(t.Context())
+			t.Errorf("%d events answered 2xx and acknowledged are lost for ever: pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
 		}
 	})
-	l.mu.Lock()
-	l.hang = nil
-	l.mu.Unlock()
-	close(gone)
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	for range 3 {
-		m.cut()
-		time.Sleep(100 * time.Millisecond)
-	}
-	r.drained()
-	lost := 0
-	for i := range 10 {
-		if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-			lost++
-		}
-	}
-	if lost > 0 {
-		s := r.bridge.Status(t.Context())
-		t.Errorf("%d events answered 2xx and acknowledged are lost for ever: pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -199,16 +200,18 @@ func TestOutageSpendsNoAttempts(t *testing.T) {
 
 // There is a connection, but JetStream does not answer.
 func TestStatusSaysWhatIsWaitedFor(t *testing.T) {
-	m := &memory{created: "1", look: func(context.Context) error {
-		return errors.New("JetStream is not enabled on the NATS server")
-	}}
-	r := memoryRig(t, m)
-	r.accept(delivery("a", "1"), bridge.Accepted)
-	time.Sleep(time.Second)
-	s := r.bridge.Status(t.Context())
-	if s.NATS.Reason == "" || s.NATS.Since.IsZero() {
-		t.Errorf("status: %+v held %v notices %v", s.NATS, s.Held, s.Notices)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1", look: func(context.Context) error {
+			return errors.New("JetStream is not enabled on the NATS server")
+		}}
+		r := memoryRig(t, m)
+		r.accept(delivery("a", "1"), bridge.Accepted)
+		time.Sleep(time.Second)
+		s := r.bridge.Status(t.Context())
+		if s.NATS.Reason == "" || s.NATS.Since.IsZero() {
+			t.Errorf("status: %+v held %v notices %v", s.NATS, s.Held, s.Notices)
+		}
+	})
 }
 
 // brief is sessions that end as soon as they have begun.
@@ -223,20 +226,22 @@ func (b brief) Connect(ctx context.Context) (bridge.Session, error) {
 }
 
 func TestNoReconnectStorm(t *testing.T) {
-	m := &memory{created: "1", look: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-	core, logs := observer.New(zap.InfoLevel)
-	r := memoryRig(t, m, func(o *bridge.Options) {
-		o.Publisher = brief{m}
-		o.Log = zap.New(core)
-		o.Backoff = bridge.Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5}
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1", look: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+		core, logs := observer.New(zap.InfoLevel)
+		r := memoryRig(t, m, func(o *bridge.Options) {
+			o.Publisher = brief{m}
+			o.Log = zap.New(core)
+			o.Backoff = bridge.Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5}
+		})
+		time.Sleep(time.Second)
+		r.stop()
+		n := 0
+		m.set(func() { n = len(m.sessions) })
+		if n > 20 {
+			t.Errorf("%d connects and %d log lines in a second", n, logs.Len())
+		}
 	})
-	time.Sleep(time.Second)
-	r.stop()
-	n := 0
-	m.set(func() { n = len(m.sessions) })
-	if n > 20 {
-		t.Errorf("%d connects and %d log lines in a second", n, logs.Len())
-	}
 }
 
 // A client that may not look at the stream cannot find out why places come again: to

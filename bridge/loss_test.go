@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,29 +50,31 @@ func TestSentAgainAfterAnUnrecoverableLoss(t *testing.T) {
 
 // The bodies were dropped for want of room, then the stream loses its tail.
 func TestUnrecoverableLossIsReported(t *testing.T) {
-	m := &memory{created: "1"}
-	core, logs := observer.New(zap.InfoLevel)
-	r := memoryRig(t, m, func(o *bridge.Options) { o.Log = zap.New(core) })
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	if n, _, err := r.journal.DropPublished(1 << 30); n != 10 || err != nil {
-		t.Fatal(n, err)
-	}
-	m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]; m.sessions[len(m.sessions)-1].Close() })
-	time.Sleep(300 * time.Millisecond)
-	logs.TakeAll()
-	m.cut()
-	time.Sleep(300 * time.Millisecond)
-	said := false
-	for _, e := range logs.All() {
-		t.Log(e.Message, e.ContextMap())
-		said = said || e.Message != "connection to NATS lost; events are taken and wait on disk" && e.Message != "connected to NATS"
-	}
-	if s := r.bridge.Status(t.Context()); !said && len(s.Notices) == 0 {
-		t.Errorf("the stream has %d of 10 events, and neither log nor status say so: %+v", len(m.stored()), s)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		core, logs := observer.New(zap.InfoLevel)
+		r := memoryRig(t, m, func(o *bridge.Options) { o.Log = zap.New(core) })
+		for i := range 10 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		if n, _, err := r.journal.DropPublished(1 << 30); n != 10 || err != nil {
+			t.Fatal(n, err)
+		}
+		m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]; m.sessions[len(m.sessions)-1].Close() })
+		time.Sleep(300 * time.Millisecond)
+		logs.TakeAll()
+		m.cut()
+		time.Sleep(300 * time.Millisecond)
+		said := false
+		for _, e := range logs.All() {
+			t.Log(e.Message, e.ContextMap())
+			said = said || e.Message != "connection to NATS lost; events are taken and wait on disk" && e.Message != "connected to NATS"
+		}
+		if s := r.bridge.Status(t.Context()); !said && len(s.Notices) == 0 {
+			t.Errorf("the stream has %d of 10 events, and neither log nor status say so: %+v", len(m.stored()), s)
+		}
+	})
 }
 
 // A loss for good, and the process is killed right after the journal has forgotten the places of what was lost.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
@@ -13,29 +14,31 @@ import (
 // What is pending when a replay begins is published, and then published once more by the replay,
 // which had not counted it: else an older event of its entity would come last.
 func TestReplayCountsWhatWasPending(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 300 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
-	}
-	r.drained()
-	m.set(func() {
-		m.look = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // an outage
-		m.sessions[len(m.sessions)-1].Close()
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		for i := range 300 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
+		}
+		r.drained()
+		m.set(func() {
+			m.look = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // an outage
+			m.sessions[len(m.sessions)-1].Close()
+		})
+		time.Sleep(50 * time.Millisecond)
+		for i := range 200 {
+			r.accept(delivery(fmt.Sprintf("b%d", i), "2"), bridge.Accepted)
+		}
+		if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		m.set(func() { m.look = nil; m.sessions[len(m.sessions)-1].Close() })
+		testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+		r.drained()
+		if now := r.bridge.ReplayNow(); now.Published != now.Matched {
+			t.Errorf("the replay has published %d of %d events", now.Published, now.Matched)
+		}
 	})
-	time.Sleep(50 * time.Millisecond)
-	for i := range 200 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "2"), bridge.Accepted)
-	}
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
-		t.Fatal(err)
-	}
-	m.set(func() { m.look = nil; m.sessions[len(m.sessions)-1].Close() })
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
-	r.drained()
-	if now := r.bridge.ReplayNow(); now.Published != now.Matched {
-		t.Errorf("the replay has published %d of %d events", now.Published, now.Matched)
-	}
 }
 
 // CountReplay counts those that "still have their bodies".
@@ -57,34 +60,36 @@ func TestCountReplayOfWhatIsDropped(t *testing.T) {
 // A cancelled replay does not end while one of its events stands behind a held one of its entity; until
 // then no other replay can begin.
 func TestCancelledReplayBehindAHeldEvent(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	r.accept(delivery("a", "1"), bridge.Accepted)
-	r.drained()
-	tried := make(chan struct{}, 1000)
-	m.set(func() {
-		m.fail = func(e *bridge.Event) error {
-			if e.Type != "held" {
-				return nil
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		r.accept(delivery("a", "1"), bridge.Accepted)
+		r.drained()
+		tried := make(chan struct{}, 1000)
+		m.set(func() {
+			m.fail = func(e *bridge.Event) error {
+				if e.Type != "held" {
+					return nil
+				}
+				tried <- struct{}{}
+				return &bridge.Failure{Class: bridge.Held, Reason: "no permission"}
 			}
-			tried <- struct{}{}
-			return &bridge.Failure{Class: bridge.Held, Reason: "no permission"}
+		})
+		d := delivery("b", "1")
+		d.Type = "held"
+		r.accept(d, bridge.Accepted)
+		<-tried
+		if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+		r.bridge.CancelReplay()
+		time.Sleep(2 * time.Second)
+		if now := r.bridge.ReplayNow(); now.Running {
+			_, err := r.bridge.StartReplay(t.Context(), bridge.Filter{})
+			t.Errorf("2 s after it was cancelled the replay runs: %+v; another: %v", *now, err)
 		}
 	})
-	d := delivery("b", "1")
-	d.Type = "held"
-	r.accept(d, bridge.Accepted)
-	<-tried
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(200 * time.Millisecond)
-	r.bridge.CancelReplay()
-	time.Sleep(2 * time.Second)
-	if now := r.bridge.ReplayNow(); now.Running {
-		_, err := r.bridge.StartReplay(t.Context(), bridge.Filter{})
-		t.Errorf("2 s after it was cancelled the replay runs: %+v; another: %v", *now, err)
-	}
 }
 
 // A replay goes through records of one id twice: the published one and a conflict that
@@ -144,30 +149,32 @@ func TestReplayCountsAfterAHeal(t *testing.T) {
 
 // A replay of events whose subject is held cannot be ended.
 func TestReplayOfAHeldSubjectCanBeCancelled(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m, func(o *bridge.Options) { o.MaxInFlight = 4 })
-	d := delivery("a", "1")
-	d.Source = "other"
-	r.accept(d, bridge.Accepted)
-	r.accept(delivery("b", "1"), bridge.Accepted)
-	r.drained()
-	m.set(func() {
-		m.fail = func(e *bridge.Event) error {
-			if e.Source == "other" {
-				return &bridge.Failure{Class: bridge.Held, Reason: "source is not configured any more"}
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m, func(o *bridge.Options) { o.MaxInFlight = 4 })
+		d := delivery("a", "1")
+		d.Source = "other"
+		r.accept(d, bridge.Accepted)
+		r.accept(delivery("b", "1"), bridge.Accepted)
+		r.drained()
+		m.set(func() {
+			m.fail = func(e *bridge.Event) error {
+				if e.Source == "other" {
+					return &bridge.Failure{Class: bridge.Held, Reason: "source is not configured any more"}
+				}
+				return nil
 			}
-			return nil
+		})
+		if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond)
+		t.Logf("before cancel: %+v", *r.bridge.ReplayNow())
+		r.bridge.CancelReplay()
+		for deadline := time.Now().Add(4 * time.Second); r.bridge.ReplayNow().Running; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("cancelled, and still: %+v", *r.bridge.ReplayNow())
+			}
 		}
 	})
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(200 * time.Millisecond)
-	t.Logf("before cancel: %+v", *r.bridge.ReplayNow())
-	r.bridge.CancelReplay()
-	for deadline := time.Now().Add(4 * time.Second); r.bridge.ReplayNow().Running; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("cancelled, and still: %+v", *r.bridge.ReplayNow())
-		}
-	}
 }

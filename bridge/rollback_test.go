@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -141,37 +142,39 @@ func TestMonitorInTheFirstSession(t *testing.T) {
 // The stream goes back behind a living connection, and another publisher fills the places
 // before this bridge publishes again: none of ours comes a second time.
 func TestRollbackFilledByAnotherPublisher(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	m.set(func() {
-		m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]
-		for i := range 10 { // the other bridge
-			m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		for i := range 10 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+		}
+		r.drained()
+		m.set(func() {
+			m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]
+			for i := range 10 { // the other bridge
+				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
+			}
+		})
+		r.accept(delivery("b", "1"), bridge.Accepted)
+		r.drained()
+		for range 3 { // later sessions do not find it either
+			m.cut()
+			time.Sleep(100 * time.Millisecond)
+		}
+		r.drained()
+		r.stop()
+		r.open(true, func(o *bridge.Options) { o.Publisher = m })
+		time.Sleep(200 * time.Millisecond)
+		lost := 0
+		for i := range 10 {
+			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
+				lost++
+			}
+		}
+		if lost > 0 {
+			t.Errorf("%d events answered 2xx and acknowledged are lost for ever, status %+v", lost, r.bridge.Status(t.Context()))
 		}
 	})
-	r.accept(delivery("b", "1"), bridge.Accepted)
-	r.drained()
-	for range 3 { // later sessions do not find it either
-		m.cut()
-		time.Sleep(100 * time.Millisecond)
-	}
-	r.drained()
-	r.stop()
-	r.open(true, func(o *bridge.Options) { o.Publisher = m })
-	time.Sleep(200 * time.Millisecond)
-	lost := 0
-	for i := range 10 {
-		if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-			lost++
-		}
-	}
-	if lost > 0 {
-		t.Errorf("%d events answered 2xx and acknowledged are lost for ever, status %+v", lost, r.bridge.Status(t.Context()))
-	}
 }
 
 // lostAck stores, and says for some attempts that no acknowledgement came.
@@ -205,28 +208,30 @@ func (s lostAckSession) Publish(e *bridge.Event, done func(bridge.Receipt, error
 func TestRollbackAndALostAcknowledgement(t *testing.T) {
 	for _, back := range []int{1, 2, 3} {
 		t.Run(fmt.Sprint(back), func(t *testing.T) {
-			m := &memory{created: "1"}
-			var lose atomic.Int32
-			lose.Store(0)
-			r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
-			for i := range 10 {
-				r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-			}
-			r.drained()
-			m.set(func() { m.ids, m.bodies = m.ids[:10-back:10-back], m.bodies[:10-back:10-back] })
-			lose.Store(1)
-			for i := range 5 {
-				r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-			}
-			r.drained()
-			time.Sleep(100 * time.Millisecond)
-			r.drained()
-			m.cut()
-			time.Sleep(100 * time.Millisecond)
-			r.drained()
-			if ids := m.stored(); len(ids) != 15 {
-				t.Errorf("the stream has %d of 15 events: %v", len(ids), ids)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				m := &memory{created: "1"}
+				var lose atomic.Int32
+				lose.Store(0)
+				r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
+				for i := range 10 {
+					r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
+				}
+				r.drained()
+				m.set(func() { m.ids, m.bodies = m.ids[:10-back:10-back], m.bodies[:10-back:10-back] })
+				lose.Store(1)
+				for i := range 5 {
+					r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
+				}
+				r.drained()
+				time.Sleep(100 * time.Millisecond)
+				r.drained()
+				m.cut()
+				time.Sleep(100 * time.Millisecond)
+				r.drained()
+				if ids := m.stored(); len(ids) != 15 {
+					t.Errorf("the stream has %d of 15 events: %v", len(ids), ids)
+				}
+			})
 		})
 	}
 }
@@ -269,23 +274,25 @@ func (s barrierSession) Publish(e *bridge.Event, done func(bridge.Receipt, error
 // The stream goes back by less than what is in flight: the attempts behind the lost
 // places get places that are new, and hide the loss from the next look.
 func TestShortRollbackUnderAFullWindow(t *testing.T) {
-	m := &barrier{memory: &memory{created: "1"}}
-	r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
-	}
-	r.drained()
-	m.arm(6)
-	m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
-	for i := range 6 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint("b", i)), bridge.Accepted)
-	}
-	r.drained()
-	time.Sleep(100 * time.Millisecond)
-	r.drained()
-	if ids := m.stored(); len(ids) != 11 {
-		t.Errorf("the stream has %d of 11 events: %v", len(ids), ids)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		m := &barrier{memory: &memory{created: "1"}}
+		r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
+		for i := range 5 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
+		}
+		r.drained()
+		m.arm(6)
+		m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
+		for i := range 6 {
+			r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint("b", i)), bridge.Accepted)
+		}
+		r.drained()
+		time.Sleep(100 * time.Millisecond)
+		r.drained()
+		if ids := m.stored(); len(ids) != 11 {
+			t.Errorf("the stream has %d of 11 events: %v", len(ids), ids)
+		}
+	})
 }
 
 // A stream that is rolled back behind a connection that stays up (a cluster, a leaf

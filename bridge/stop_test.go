@@ -86,67 +86,71 @@ func TestStopWaitsWithoutSpinning(t *testing.T) {
 
 // The loss was noticed, and the bridge stops (or is killed) before it is healed.
 func TestStopBetweenRollbackAndHealing(t *testing.T) {
-	m := &barrier{memory: &memory{created: "1"}}
-	r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
-	}
-	r.drained()
-	looking := make(chan struct{}, 10)
-	m.arm(6)
-	m.set(func() {
-		m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3]
-		m.look = func(ctx context.Context) error { looking <- struct{}{}; <-ctx.Done(); return ctx.Err() }
+	synctest.Test(t, func(t *testing.T) {
+		m := &barrier{memory: &memory{created: "1"}}
+		r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
+		for i := range 5 {
+			r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
+		}
+		r.drained()
+		looking := make(chan struct{}, 10)
+		m.arm(6)
+		m.set(func() {
+			m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3]
+			m.look = func(ctx context.Context) error { looking <- struct{}{}; <-ctx.Done(); return ctx.Err() }
+		})
+		for i := range 6 {
+			r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint("b", i)), bridge.Accepted)
+		}
+		<-looking // the session after: the stream does not answer for a while (an election)
+		r.stop()  // SIGTERM
+		m.set(func() { m.look = nil })
+		r.open(true, func(o *bridge.Options) { o.Publisher = m.memory })
+		r.drained()
+		time.Sleep(200 * time.Millisecond)
+		r.drained()
+		if ids := m.stored(); len(ids) != 11 {
+			t.Errorf("the stream has %d of 11 events: %v", len(ids), ids)
+		}
 	})
-	for i := range 6 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint("b", i)), bridge.Accepted)
-	}
-	<-looking // the session after: the stream does not answer for a while (an election)
-	r.stop()  // SIGTERM
-	m.set(func() { m.look = nil })
-	r.open(true, func(o *bridge.Options) { o.Publisher = m.memory })
-	r.drained()
-	time.Sleep(200 * time.Millisecond)
-	r.drained()
-	if ids := m.stored(); len(ids) != 11 {
-		t.Errorf("the stream has %d of 11 events: %v", len(ids), ids)
-	}
 }
 
 // A bridge that is told to stop while it looks at the stream sends what is pending
 // into the stream that it has not looked at.
 func TestNothingIsSentUnverifiedWhenStopping(t *testing.T) {
-	lost, early := 0, 0
-	for range 12 {
-		m := &memory{created: "1"}
-		r := memoryRig(t, m)
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
-		r.drained()
-		looking := make(chan struct{}, 10)
-		m.set(func() {
-			m.ids, m.bodies, m.sent = nil, nil, nil // power loss
-			m.look = func(ctx context.Context) error { looking <- struct{}{}; <-ctx.Done(); return ctx.Err() }
-			m.sessions[len(m.sessions)-1].Close()
-		})
-		<-looking
-		r.accept(delivery("b0", "1"), bridge.Accepted)
-		r.stop()
-		m.set(func() { early += len(m.sent); m.look = nil })
-		r.open(true, func(o *bridge.Options) { o.Publisher = m })
-		r.drained()
-		time.Sleep(20 * time.Millisecond)
-		r.drained()
-		ids := m.stored()
-		for i := range 5 {
-			if index(ids, fmt.Sprintf("persat:a%d", i)) < 0 {
-				lost++
+	synctest.Test(t, func(t *testing.T) {
+		lost, early := 0, 0
+		for range 12 {
+			m := &memory{created: "1"}
+			r := memoryRig(t, m)
+			for i := range 5 {
+				r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
 			}
+			r.drained()
+			looking := make(chan struct{}, 10)
+			m.set(func() {
+				m.ids, m.bodies, m.sent = nil, nil, nil // power loss
+				m.look = func(ctx context.Context) error { looking <- struct{}{}; <-ctx.Done(); return ctx.Err() }
+				m.sessions[len(m.sessions)-1].Close()
+			})
+			<-looking
+			r.accept(delivery("b0", "1"), bridge.Accepted)
+			r.stop()
+			m.set(func() { early += len(m.sent); m.look = nil })
+			r.open(true, func(o *bridge.Options) { o.Publisher = m })
+			r.drained()
+			time.Sleep(20 * time.Millisecond)
+			r.drained()
+			ids := m.stored()
+			for i := range 5 {
+				if index(ids, fmt.Sprintf("persat:a%d", i)) < 0 {
+					lost++
+				}
+			}
+			r.stop()
 		}
-		r.stop()
-	}
-	if early > 0 || lost > 0 {
-		t.Errorf("%d events were sent unverified, %d acknowledged events are lost for ever", early, lost)
-	}
+		if early > 0 || lost > 0 {
+			t.Errorf("%d events were sent unverified, %d acknowledged events are lost for ever", early, lost)
+		}
+	})
 }

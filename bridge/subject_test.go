@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
@@ -33,24 +34,26 @@ func TestMissingStreamHoldsOnlyUntilItIsThere(t *testing.T) {
 // With a small window, the probes of held subjects take every place in it, and a subject
 // that works is never sent. Times are those of the defaults, a hundredth of each.
 func TestProbesDoNotStarveSubjectsThatWork(t *testing.T) {
-	m := &memory{created: "1"}
-	r := memoryRig(t, m, func(o *bridge.Options) {
-		o.MaxInFlight = 1
-		o.Publisher = slow{m}
-		o.Backoff = bridge.Backoff{Initial: time.Millisecond, Max: 300 * time.Millisecond, Multiplier: 2, Jitter: 0.5}
-	})
-	for i := range 15 {
-		d := delivery(fmt.Sprintf("d%d", i), fmt.Sprint("e", i))
-		d.Type = fmt.Sprintf("denied.t%d", i)
-		r.accept(d, bridge.Accepted)
-	}
-	time.Sleep(1500 * time.Millisecond) // all are held
-	r.accept(delivery("works", "1"), bridge.Accepted)
-	for deadline := time.Now().Add(6 * time.Second); index(m.stored(), "persat:works") < 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("after 6 s, ten minutes in real time, the event of a subject that works is not sent")
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m, func(o *bridge.Options) {
+			o.MaxInFlight = 1
+			o.Publisher = slow{m}
+			o.Backoff = bridge.Backoff{Initial: time.Millisecond, Max: 300 * time.Millisecond, Multiplier: 2, Jitter: 0.5}
+		})
+		for i := range 15 {
+			d := delivery(fmt.Sprintf("d%d", i), fmt.Sprint("e", i))
+			d.Type = fmt.Sprintf("denied.t%d", i)
+			r.accept(d, bridge.Accepted)
 		}
-	}
+		time.Sleep(1500 * time.Millisecond) // all are held
+		r.accept(delivery("works", "1"), bridge.Accepted)
+		for deadline := time.Now().Add(6 * time.Second); index(m.stored(), "persat:works") < 0; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("after 6 s, ten minutes in real time, the event of a subject that works is not sent")
+			}
+		}
+	})
 }
 
 // slow answers for a denied subject as late as an attempt without permission does.
@@ -123,42 +126,44 @@ func TestWindowOfOneProbes(t *testing.T) {
 
 // Bulk events of very many entities that wait do not take the memory of the host.
 func TestMemoryOfBulkEvents(t *testing.T) {
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC() // pools, too
-		var s runtime.MemStats
-		runtime.ReadMemStats(&s)
-		return int64(s.HeapAlloc >> 20)
-	}
-	before := heap() // what other tests have left
-	m := &memory{created: "1", none: true}
-	r := memoryRig(t, m)
-	const events = 24
-	for i := range events {
-		var b strings.Builder
-		b.WriteString(`{"eventType":"delivery.deleted","payload":[`)
-		for n := 0; b.Len() < 1<<20; n++ {
-			if n > 0 {
-				b.WriteByte(',')
+	synctest.Test(t, func(t *testing.T) {
+		heap := func() int64 {
+			runtime.GC()
+			runtime.GC() // pools, too
+			var s runtime.MemStats
+			runtime.ReadMemStats(&s)
+			return int64(s.HeapAlloc >> 20)
+		}
+		before := heap() // what other tests have left
+		m := &memory{created: "1", none: true}
+		r := memoryRig(t, m)
+		const events = 24
+		for i := range events {
+			var b strings.Builder
+			b.WriteString(`{"eventType":"delivery.deleted","payload":[`)
+			for n := 0; b.Len() < 1<<20; n++ {
+				if n > 0 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, `{"_id":%d}`, i*1000000+n)
 			}
-			fmt.Fprintf(&b, `{"_id":%d}`, i*1000000+n)
+			b.WriteString(`]}`)
+			e, err := persat.ReadEnvelope([]byte(b.String()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				t.Logf("%d entities in %d bytes", len(e.Entities), b.Len())
+			}
+			r.accept(bridge.Delivery{Source: "persat", ID: fmt.Sprint("bulk", i), Type: e.Type, Entities: e.Entities, Body: []byte(b.String())}, bridge.Accepted)
 		}
-		b.WriteString(`]}`)
-		e, err := persat.ReadEnvelope([]byte(b.String()))
-		if err != nil {
-			t.Fatal(err)
+		time.Sleep(3 * time.Second)
+		used := heap() - before
+		t.Logf("%d events pending: %d MiB of heap after a collection", events, used)
+		if used > 96 {
+			t.Errorf("%d MiB of heap for %d events that wait, %d MiB for each", used, events, used/events)
 		}
-		if i == 0 {
-			t.Logf("%d entities in %d bytes", len(e.Entities), b.Len())
-		}
-		r.accept(bridge.Delivery{Source: "persat", ID: fmt.Sprint("bulk", i), Type: e.Type, Entities: e.Entities, Body: []byte(b.String())}, bridge.Accepted)
-	}
-	time.Sleep(3 * time.Second)
-	used := heap() - before
-	t.Logf("%d events pending: %d MiB of heap after a collection", events, used)
-	if used > 96 {
-		t.Errorf("%d MiB of heap for %d events that wait, %d MiB for each", used, events, used/events)
-	}
+	})
 }
 
 // A bulk event of a held subject with very many entities.
