@@ -107,20 +107,12 @@ func TestOutageIsThreeLines(t *testing.T) {
 			r := newRig(t)
 			r.open(true, func(o *bridge.Options) { o.Publisher, o.Log = nats, zap.New(core) })
 			defer r.stop()
-			wait := func(what string, f func() bool) {
-				t.Helper()
-				for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(time.Millisecond) {
-					if time.Now().After(deadline) {
-						t.Fatalf("waited in vain: %s", what)
-					}
-				}
-			}
 			up := func() bool { return r.bridge.Status(t.Context()).NATS.Up }
-			wait("connected", up)
+			testwait.Eventually(t, "connected", up)
 			logs.TakeAll()
 
 			nats.cut(fail)
-			wait("fifty attempts", func() bool { return nats.tried() >= 50 })
+			testwait.Eventually(t, "fifty attempts", func() bool { return nats.tried() >= 50 })
 			for i := range 3 {
 				d := bridge.Delivery{Source: "persat", ID: fmt.Sprintf("msg_%d", i), Type: "workorder.created", Body: []byte("{}")}
 				if _, err := r.bridge.Accept(t.Context(), d); err != nil {
@@ -128,8 +120,8 @@ func TestOutageIsThreeLines(t *testing.T) {
 				}
 			}
 			nats.mend()
-			wait("connected again", up)
-			wait("all published", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
+			testwait.Eventually(t, "connected again", up)
+			testwait.Eventually(t, "all published", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
 
 			lines := logs.TakeAll()
 			if len(lines) != 3 {
@@ -153,11 +145,7 @@ func TestEachKindOfFailureIsLogged(t *testing.T) {
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.Publisher, o.Log = nats, zap.New(core) })
 	defer r.stop()
-	for deadline := time.Now().Add(10 * time.Second); !r.bridge.Status(t.Context()).NATS.Up; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not connected")
-		}
-	}
+	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	logs.TakeAll()
 	nats.cut(func(attempt int) error {
 		if attempt%2 == 0 {
@@ -165,11 +153,7 @@ func TestEachKindOfFailureIsLogged(t *testing.T) {
 		}
 		return errors.New("no servers available")
 	})
-	for deadline := time.Now().Add(10 * time.Second); nats.tried() < 20; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("no attempts")
-		}
-	}
+	testwait.Eventually(t, "twenty attempts", func() bool { return nats.tried() >= 20 })
 	if n := logs.FilterMessageSnippet("no connection to NATS").Len(); n != 2 {
 		t.Errorf("%d lines of two kinds of failure, want 2", n)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // Sync returns when the marks are on disk, also when the sync that brings them there
@@ -70,11 +72,7 @@ func TestStallIsSeen(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(30 * time.Second); !stalled(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing stalls")
-		}
-	}
+	testwait.Eventually(t, "a write stalls", stalled)
 	j.GiveUp(errors.New("the disk does not answer"))
 	group.Wait()
 	if _, err := j.Append(t.Context(), record(7)); !errors.Is(err, ErrFailed) {

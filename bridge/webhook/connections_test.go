@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // pipe is a connection from an address of choice.
@@ -201,9 +202,5 @@ func TestServeOutOfFiles(t *testing.T) {
 		t.Errorf("got %d, want 202", got.code)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	for begin := time.Now(); f.logs.FilterMessageSnippet("may not have more files open").Len() != 1; time.Sleep(10 * time.Millisecond) {
-		if time.Since(begin) > 20*time.Second {
-			t.Fatalf("no line about it: %v", f.logs.All())
-		}
-	}
+	testwait.Eventually(t, "a line about it", func() bool { return f.logs.FilterMessageSnippet("may not have more files open").Len() == 1 })
 }

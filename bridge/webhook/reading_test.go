@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // deadlined is a ResponseWriter that notes its read deadline.
@@ -183,9 +185,7 @@ func TestDeliveriesPassSlowStrangers(t *testing.T) {
 			started := make(chan struct{})
 			attack(f, started)
 			<-started
-			for !f.crowded() {
-				time.Sleep(time.Millisecond) // the places fill as connections are accepted
-			}
+			testwait.Eventually(t, "the places fill, as connections are accepted", f.crowded)
 			for i := range 20 {
 				if got := f.do(signed(t, secretA, fmt.Sprint("msg_", i), time.Now(), event)); got.code != 202 {
 					t.Errorf("delivery %d: got %d %s, want 202", i, got.code, got.err)

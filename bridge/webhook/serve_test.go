@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // serving runs f on a free port and returns its address, and a function that
@@ -133,9 +134,7 @@ func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	reached(t, entered)
 	stopped := make(chan error, 1)
 	go func() { stopped <- stop() }()
-	for !f.draining.Load() {
-		time.Sleep(time.Millisecond)
-	}
+	testwait.Eventually(t, "it drains", f.draining.Load)
 	for _, target := range []string{"/webhooks/persat", "/webhooks/nobody", "/"} {
 		res, err := http.Get("http://" + address + target)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
@@ -130,17 +131,10 @@ func (w *world) run(durable string) {
 	go func() {
 		end <- run(ctx, slog.New(slog.DiscardHandler), options{url: w.url, stream: "PERSAT", filter: "persat.>", bucket: "PERSAT_LATEST", durable: durable})
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	testwait.Eventually(w.t, "the view gets to the end", func() bool {
 		consumer, err := w.js.Consumer(ctx, "PERSAT", durable)
-		if err == nil {
-			if consumer.CachedInfo().AckFloor.Stream >= last {
-				break
-			}
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("the view does not get to the end: %v", err)
-		}
-	}
+		return err == nil && consumer.CachedInfo().AckFloor.Stream >= last
+	})
 	stop()
 	if err := <-end; err != nil {
 		w.t.Fatal(err)
