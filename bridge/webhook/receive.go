@@ -176,7 +176,7 @@ func compressed(h http.Header, body []byte) bool {
 // sender that gives one repeats it, so that its repeats can be known for what they are.
 func senderID(h http.Header) string {
 	for _, f := range families {
-		if ids := h[f.id]; len(ids) == 1 && wellFormedID(ids[0]) {
+		if ids := h[f.id]; len(ids) == 1 && bridge.WellFormedID(ids[0]) {
 			return ids[0]
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/autoconfig"
 )
 
@@ -158,7 +159,7 @@ func readHeaders(h http.Header) (v Verdict, timestamp, signatures string) {
 		if !same(ids) || !same(timestamps) {
 			return malformed(f.name + "-id or " + f.name + "-timestamp is given twice, with different values")
 		}
-		if !wellFormedID(ids[0]) {
+		if !bridge.WellFormedID(ids[0]) {
 			return malformed(f.name + "-id is not 1 to 256 visible ASCII characters")
 		}
 		v.ID = ids[0]
@@ -239,18 +240,6 @@ func nextText(list string) (text, rest string, ok bool) {
 	}
 }
 
-func wellFormedID(id string) bool {
-	if len(id) == 0 || len(id) > 256 {
-		return false
-	}
-	for i := range len(id) {
-		if id[i] <= ' ' || id[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // parseTimestamp takes plain decimal digits: no sign, no space and no leading
 // zero, for which the libraries would sign another text than the header shows.
 func parseTimestamp(s string) (time.Time, bool) {
@@ -273,7 +262,7 @@ func Sign(secret, id string, at time.Time, body []byte) (http.Header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign %s: %w", id, err)
 	}
-	if !wellFormedID(id) {
+	if !bridge.WellFormedID(id) {
 		return nil, errors.New("sign: the id is not 1 to 256 visible ASCII characters")
 	}
 	timestamp := strconv.FormatInt(at.Unix(), 10)
