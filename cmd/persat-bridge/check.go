@@ -139,7 +139,7 @@ func checkNATS(ctx context.Context, cfg *config.Config) []publisher.Finding {
 		if cfg.NATS.Embedded.MaxStore == 0 && onOneDisk(cfg.NATS.Embedded.StoreDir, cfg.Journal.Dir) {
 			o.JournalDiskStore = cfg.NATS.Embedded.StoreDir
 		}
-		synced.Text = "the embedded server acknowledges before it syncs: the bridge heals what a power loss takes"
+		synced.Text = "the embedded server syncs every message before it acknowledges"
 	}
 	return append(publisher.Check(ctx, o, int64(cfg.Server.MaxBodyBytes)), synced)
 }
