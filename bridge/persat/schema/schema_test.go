@@ -257,9 +257,16 @@ func validate(t *testing.T, name string, body []byte) error {
 	return results[0]
 }
 
+// compiled are the schemas of compile, which takes long with the race detector.
+var compiled = make(map[string]*jsonschema.Schema)
+
 // compile compiles the schema of a file.
 func compile(t *testing.T, draft *jsonschema.Draft, file string) *jsonschema.Schema {
 	t.Helper()
+	key := draft.String() + " " + file
+	if s := compiled[key]; s != nil {
+		return s
+	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(draft)
 	for _, name := range slices.Compact([]string{"persat.json", file}) {
@@ -282,5 +289,6 @@ func compile(t *testing.T, draft *jsonschema.Draft, file string) *jsonschema.Sch
 	if err != nil {
 		t.Fatal(err)
 	}
+	compiled[key] = s
 	return s
 }
