@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -38,6 +39,9 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 	for begin, logged := time.Now(), false; ; {
 		v, err := integrity.Verify(ctx, verifiable{s}, b.ledger, integrity.Options{Newest: b.o.MaxInFlight + 1, Now: time.Now()}, confirmed)
 		if err == nil {
+			v.Stored, err = b.sameBytes(ctx, s, v.Stored)
+		}
+		if err == nil {
 			return finding{answered: true, verdict: v}
 		}
 		if ctx.Err() != nil {
@@ -62,6 +66,30 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 			return finding{}
 		}
 	}
+}
+
+// sameBytes leaves out the messages that bear the id of a pending record and are not its
+// event: the id was used for something else before. A message that was stored since the
+// record was accepted is the bridge's own.
+func (b *Bridge) sameBytes(ctx context.Context, s Session, stored []integrity.Stored) ([]integrity.Stored, error) {
+	var same []integrity.Stored
+	for _, m := range stored {
+		item, _, err := b.journal.Load(m.Record)
+		if item.Seq == 0 {
+			return nil, err
+		}
+		if m.At.Before(item.Appended) {
+			there, err := s.Message(ctx, m.Seq)
+			if err != nil && !errors.Is(err, ErrNoMessage) {
+				return nil, err
+			}
+			if err != nil || there.Digest != ([32]byte{}) && !bytes.HasPrefix(there.Digest[:], item.Digest) {
+				continue
+			}
+		}
+		same = append(same, m)
+	}
+	return same, nil
 }
 
 // unverifiable is the finding where the stream cannot be verified: a rollback that is noted

@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func (s *session) Message(ctx context.Context, sequence uint64) (bridge.Message,
 		return bridge.Message{}, err
 	}
 	// Without an id it is somebody else's.
-	return bridge.Message{Seq: sequence, ID: m.Header.Get(jetstream.MsgIDHeader), Stored: stored}, nil
+	return bridge.Message{Seq: sequence, ID: m.Header.Get(jetstream.MsgIDHeader), Stored: stored, Digest: sha256.Sum256(m.Data)}, nil
 }
 
 // message reads a message of the stream.

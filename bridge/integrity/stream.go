@@ -52,6 +52,8 @@ type Message struct {
 	ID  string // Nats-Msg-Id; empty for a message of somebody else
 	// Stored is when the server stored it, by the server's clock; zero where unknown.
 	Stored time.Time
+	// Digest is the SHA-256 of its body; zero where that was not read.
+	Digest [32]byte
 }
 
 // Wanted names a message, and the size that its body would have.
