@@ -93,23 +93,50 @@ func (b *Bridge) noteUndecided(ranges []integrity.Range) error {
 
 const missingCommand = "persat-bridge replay --missing"
 
-// noticeUndecided keeps the notice, until they are published again or the journal does not
-// keep them any more.
+// noticeUndecided keeps the notice until the events are published again, or a week after
+// the journal's retention: nobody could send them again from then on, and the notice said so.
 func (b *Bridge) noticeUndecided() error {
 	u, err := b.undecided()
 	if err != nil {
 		return err
 	}
-	if u.Events > 0 && time.Since(u.Found) > b.o.Retention {
+	if u.Events > 0 && time.Since(u.Found) > b.o.Retention+goneShown {
 		u.Events, err = 0, b.journal.NoteUndecided("")
 	}
-	if u.Events == 0 {
+	if err != nil || u.Events == 0 {
 		b.notices.clear("undecided")
 		return err
 	}
+	kept, err := b.keptOf(u)
+	if err != nil {
+		return err
+	}
+	action := missingCommand
+	if gone := u.Events - kept; gone > 0 {
+		action = fmt.Sprintf("%d of them are unrecoverable, because the journal no longer keeps their bodies (journal.retention, journal.max_bytes): ask the sender to send them again", gone)
+		if kept > 0 {
+			action += "; the others: " + missingCommand
+		}
+	}
 	b.notices.set("undecided", fmt.Sprintf("the stream lacks %d events that it had acknowledged, the last found on %s, and nothing tells whether they were deleted on purpose while the bridge was away or lost by NATS. When they were not meant to go: %s",
-		u.Events, u.Found.UTC().Format(time.RFC3339), missingCommand))
+		u.Events, u.Found.UTC().Format(time.RFC3339), action))
 	return nil
+}
+
+// keptOf counts the events whose bodies the journal keeps.
+func (b *Bridge) keptOf(u undecided) (n int, err error) {
+	for _, r := range u.Records {
+		for record := r.First; record <= r.Last; record++ {
+			has, err := b.journal.HasBody(record)
+			if err != nil {
+				return n, err
+			}
+			if has {
+				n++
+			}
+		}
+	}
+	return n, nil
 }
 
 // publishedMissing takes the records that a replay has published out of the note. Those that

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
@@ -54,5 +55,33 @@ func TestReplayOfSomeThatTheStreamLacks(t *testing.T) {
 	}
 	if has := len(r.messages()); has != 5 {
 		t.Errorf("the stream has %d messages, want 5", has)
+	}
+}
+
+// The notice of what nobody could decide was gone after a restart, as soon as retention had
+// dropped the bodies: nobody heard of the events again.
+func TestNoticeOfUndecidedOutlivesTheBodies(t *testing.T) {
+	m := &memory{created: "1"}
+	r := memoryRig(t, m)
+	r.acceptMany(0, 20)
+	r.drained()
+	found := time.Now().Add(-80 * time.Hour).UTC().Format(time.RFC3339)
+	if err := r.journal.NoteUndecided(`{"records":[{"First":3,"Last":7}],"events":5,"found":"` + found + `"}`); err != nil {
+		t.Fatal(err)
+	}
+	notices := func() string {
+		t.Helper()
+		r.stop()
+		r.open(true, func(o *bridge.Options) { o.Publisher = m })
+		return strings.Join(r.bridge.Status(t.Context()).Notices, "\n")
+	}
+	if got := notices(); !strings.Contains(got, "lacks 5 events") || !strings.Contains(got, "replay --missing") {
+		t.Errorf("with the bodies: got notices %q", got)
+	}
+	if _, _, err := r.journal.DropPublished(1 << 30); err != nil {
+		t.Fatal(err)
+	}
+	if got := notices(); !strings.Contains(got, "5 of them are unrecoverable") || strings.Contains(got, "replay --missing") {
+		t.Errorf("without the bodies: got notices %q", got)
 	}
 }
