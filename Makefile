@@ -22,7 +22,8 @@ demo:
 
 test: tools
 	$(GO) test -count=1 -run '^TestAllocations$$' ./cmd/persat-bridge
-	$(GO) test -race -shuffle=on -timeout 9m ./...
+	$(GO) test -race -count=1 -timeout 9m -v -run '^TestSimulation$$' ./bridge/schedule ./bridge/integrity ./bridge/internal/sim
+	$(GO) test -race -shuffle=on -timeout 9m -skip '^TestSimulation$$' ./...
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
 	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
@@ -59,7 +60,8 @@ bench:
 	$(GO) run ./cmd/bench
 
 soak: tools
-	$(GO) test -count=1 -timeout 30m -v -run Simulation ./bridge/schedule -long
+	$(GO) test -count=1 -timeout 30m -v -run '^TestSimulation$$' ./bridge/schedule -long
+	$(GO) test -count=1 -timeout 30m -v -run '^TestSimulation$$' ./bridge/integrity -long
 	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long
 	$(GO) test -count=1 -timeout 30m -v -run Oracle ./bridge/persat/examples/consumer -long
 	$(GO) test -count=1 -timeout 60m -v -run '^Test(Simulation|Model)' ./bridge/internal/sim -long
