@@ -58,8 +58,10 @@ func scanPubAck(data []byte) (ack pubAck, ok bool) {
 		return ack, false
 	}
 	ack.Stream = string(rest[:end])
-	rest = bytes.TrimLeft(rest[end+1:], ", ")
-	if rest, ok = bytes.CutPrefix(rest, []byte(`"seq":`)); !ok {
+	if rest, ok = bytes.CutPrefix(rest[end+1:], []byte(",")); !ok {
+		return ack, false
+	}
+	if rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, " "), []byte(`"seq":`)); !ok {
 		return ack, false
 	}
 	digits, ok := bytes.CutSuffix(rest, []byte("}"))

@@ -30,6 +30,7 @@ func TestReadPubAck(t *testing.T) {
 		{"sequence 0", `{"stream":"PERSAT", "seq":0}`, "", pubAck{}, jetstream.ErrInvalidJSAck},
 		{"a sequence that is none", `{"stream":"PERSAT", "seq":1.5}`, "", pubAck{}, jetstream.ErrInvalidJSAck},
 		{"a sequence beyond 64 bits", `{"stream":"PERSAT", "seq":99999999999999999999}`, "", pubAck{}, jetstream.ErrInvalidJSAck},
+		{"no comma", `{"stream":"PERSAT""seq":1}`, "", pubAck{}, jetstream.ErrInvalidJSAck},
 		{"more behind it", `{"stream":"PERSAT", "seq":1}}`, "", pubAck{}, jetstream.ErrInvalidJSAck},
 	}
 	for _, tt := range tests {
