@@ -71,7 +71,10 @@ func (s *sender) run() {
 			s.begin(a)
 		}
 		clear(list)
-		s.free <- list[:0]
+		select {
+		case s.free <- list[:0]:
+		default: // there may be one list more than tasks: the one whose tasks have ended
+		}
 	}
 }
 
