@@ -71,12 +71,7 @@ func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
 				return
 			}
 			seq, v, err := entry(its[newest].Iterator)
-			state := states[newest]
-			if state == Published && v.streamSeq == 0 {
-				state = Discarded
-			}
-			e := Entry{Item: v.item(seq), State: state, StreamSeq: v.streamSeq, At: v.at, Reason: v.reason, Attempts: v.attempts}
-			if !yield(e, err) {
+			if !yield(entryOf(states[newest], seq, &v), err) {
 				return
 			}
 			its[newest].Prev()
@@ -84,19 +79,36 @@ func (j *Journal) Newest(before uint64) iter.Seq2[Entry, error] {
 	}
 }
 
-// Find reads one record without its body, whatever its state.
+// Find reads one record without its body, whatever its state. It asks for the record's
+// keys and does not seek: behind a drained backlog lie the tombstones of all that was
+// pending, and a seek walks over them.
 func (j *Journal) Find(seq uint64) (Entry, error) {
-	for e, err := range j.Newest(seq + 1) {
-		if err != nil {
-			return Entry{}, err
+	// A record can move to a state that was asked for already; it does not move twice as
+	// fast as it is asked for.
+	for range 2 {
+		for _, s := range []struct {
+			state  State
+			prefix byte
+		}{{Pending, prefixPending}, {Published, prefixPublished}, {Dead, prefixDead}} {
+			v, err := j.state(s.prefix, seq)
+			if errors.Is(err, ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return Entry{}, err
+			}
+			return entryOf(s.state, seq, &v), nil
 		}
-		if e.Seq != seq {
-			break
-		}
-		e.Item = e.Clone()
-		return e, nil
 	}
 	return Entry{}, fmt.Errorf("record %d: %w", seq, ErrNotFound)
+}
+
+// entryOf is a record as it stands under the prefix of a state.
+func entryOf(state State, seq uint64, v *value) Entry {
+	if state == Published && v.streamSeq == 0 {
+		state = Discarded
+	}
+	return Entry{Item: v.item(seq), State: state, StreamSeq: v.streamSeq, At: v.at, Reason: v.reason, Attempts: v.attempts}
 }
 
 // AllPending goes through all pending records, in order. An Item's Header is
