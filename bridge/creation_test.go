@@ -65,6 +65,10 @@ func TestStreamIsRecreatedByAnOperator(t *testing.T) {
 		o.Publisher = overURL(t, n.URL, o.Creation, zap.NewNop())
 	})
 	testwait.Eventually(t, "the stream is created", func() bool { _, err := js.Stream(t.Context(), "PERSAT"); return err == nil })
+	testwait.Eventually(t, "the bridge has seen it", func() bool {
+		s := r.bridge.Status(t.Context())
+		return s.NATS.Up && !s.StreamMissing
+	})
 	if err := r.bridge.RecreateStream(t.Context()); err == nil {
 		t.Error("a stream that is there may be recreated")
 	}
