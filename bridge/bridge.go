@@ -30,7 +30,7 @@ type Options struct {
 	Types   []string
 
 	// MaxInFlight is how many events may be on their way to JetStream at the
-	// same time. Default 256.
+	// same time; a slow server has fewer (window.go). Default 1024.
 	MaxInFlight int
 	// AckTimeout is how long Accept waits for JetStream's acknowledgement when
 	// WaitForStream is set. The Publisher bounds its attempts by itself; give it the
@@ -67,7 +67,7 @@ func (o *Options) validate() error {
 		o.Creation = NewCreation(o.Journal, "", false)
 	}
 	if o.MaxInFlight <= 0 {
-		o.MaxInFlight = 256
+		o.MaxInFlight = 1024
 	}
 	if o.AckTimeout <= 0 {
 		o.AckTimeout = 5 * time.Second

@@ -36,6 +36,7 @@ type deadResult struct {
 // rejected ones rejected again; one before report leaves nothing undone.
 func (l *loop) complete(results []result) error {
 	now := time.Now()
+	l.measure(results, now)
 	marks, err := l.examine(results, now)
 	if err != nil {
 		return err
@@ -48,6 +49,20 @@ func (l *loop) complete(results []result) error {
 		return err
 	}
 	return l.report(results, d, now)
+}
+
+// measure lets the window grow or shrink by the time that acknowledgements took.
+func (l *loop) measure(results []result, now time.Time) {
+	acknowledged, slowest := 0, time.Duration(0)
+	for i := range results {
+		if res := &results[i]; res.failure == nil {
+			acknowledged++
+			slowest = max(slowest, now.Sub(res.began))
+		}
+	}
+	if acknowledged > 0 {
+		l.window.acknowledged(acknowledged, slowest)
+	}
 }
 
 // examine returns the marks for the events that JetStream has. An acknowledgement that

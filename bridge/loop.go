@@ -45,6 +45,7 @@ type loop struct {
 	sender   *sender
 	replay   *replay // the one that runs, or nil
 	monitor  integrity.Monitor
+	window   *window
 	episode  *heldEpisode // nil while no subject has been held for long
 
 	phase       phase
@@ -80,6 +81,7 @@ func newLoop(b *Bridge) *loop {
 		}),
 		keys:          newOrderingKeys(),
 		sender:        newSender(b),
+		window:        newWindow(b.o.MaxInFlight, b.o.AckTimeout),
 		begun:         true,
 		connectWait:   b.o.Backoff.newBackOff(),
 		sessions:      make(chan Session),
@@ -258,7 +260,8 @@ func (l *loop) publish() error {
 	switch {
 	case !l.monitor.Pausing():
 		l.phase = publishing
-		l.sender.send(l.schedule.Start(now), l.session, l.monitor.Baseline())
+		l.schedule.SetWindow(l.window.now)
+		l.sender.send(l.schedule.Start(now), l.session, l.monitor.Baseline(), now)
 	default:
 		l.phase = confirming
 	}

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/schedule"
@@ -25,12 +26,14 @@ type attempt struct {
 	session Session
 	// floor is the highest stream sequence that was acknowledged when it was started.
 	floor uint64
+	began time.Time
 }
 
 // result is what came of an attempt.
 type result struct {
 	t       *schedule.Task
 	floor   uint64
+	began   time.Time
 	item    journal.Item
 	event   *Event // without its body; nil when the record could not be read
 	receipt Receipt
@@ -47,7 +50,7 @@ func newSender(b *Bridge) *sender {
 }
 
 // send hands over tasks that the scheduler has started.
-func (s *sender) send(tasks []*schedule.Task, through Session, floor uint64) {
+func (s *sender) send(tasks []*schedule.Task, through Session, floor uint64, now time.Time) {
 	if len(tasks) == 0 {
 		return
 	}
@@ -57,7 +60,7 @@ func (s *sender) send(tasks []*schedule.Task, through Session, floor uint64) {
 	default:
 	}
 	for _, t := range tasks {
-		list = append(list, attempt{t, through, floor})
+		list = append(list, attempt{t, through, floor, now})
 	}
 	s.lists <- list
 }
@@ -95,7 +98,7 @@ func (s *sender) gather(first result) []result {
 // begin begins one attempt: it reads the record, unless that has been done, and
 // publishes it.
 func (s *sender) begin(a attempt) {
-	res := result{t: a.t, floor: a.floor}
+	res := result{t: a.t, floor: a.floor, began: a.began}
 	read, isRead := a.t.Record.(*record)
 	if !isRead {
 		var err error

@@ -3,6 +3,7 @@ package bridge
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A list comes free after the results of its tasks, so the loop may fill another one
@@ -20,7 +21,7 @@ func TestSenderNeverWaitsForListsThatNobodyFills(t *testing.T) {
 			s.lists <- make([]attempt, 0, 1)
 			synctest.Wait()
 		}
-		s.send(nil, nil, 0)
+		s.send(nil, nil, 0, time.Now())
 		s.close()
 		<-ended
 	})

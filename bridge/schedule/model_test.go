@@ -14,6 +14,7 @@ type model struct {
 	now      time.Time
 	step     int
 	tasks    []*modelTask // that have not ended, in the order in which they were added
+	window   int          // of tasks in flight
 	subjects map[Subject]*modelSubject
 	// nextProbe is when, in a window of one, others have had their share.
 	nextProbe time.Time
@@ -46,7 +47,7 @@ type modelSubject struct {
 }
 
 func newModel(o Options, now time.Time) *model {
-	return &model{o: o, now: now, subjects: make(map[Subject]*modelSubject)}
+	return &model{o: o, now: now, window: o.Window, subjects: make(map[Subject]*modelSubject)}
 }
 
 // wait is the n-th wait that the simulation's backoff gives, from 1.
@@ -118,7 +119,7 @@ func (m *model) inFlight() (n, size int) {
 
 func (m *model) room() bool {
 	n, size := m.inFlight()
-	return n < m.o.Window && (n == 0 || size < m.o.WindowBytes)
+	return n < m.window && (n == 0 || size < m.o.WindowBytes)
 }
 
 func (m *model) readyTasks() (tasks []*modelTask) {

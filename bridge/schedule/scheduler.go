@@ -79,6 +79,7 @@ type Scheduler struct {
 	ready   []*Task
 	delayed delayed
 
+	window                int // of tasks in flight, up to Options.Window
 	inFlight, flightBytes int
 	recordBytes           int
 	probing               int       // held subjects that have a probe in flight
@@ -88,7 +89,7 @@ type Scheduler struct {
 
 // New returns an empty Scheduler.
 func New(o Options) *Scheduler {
-	s := &Scheduler{o: o}
+	s := &Scheduler{o: o, window: o.Window}
 	s.clear()
 	return s
 }
@@ -177,6 +178,10 @@ func (s *Scheduler) Wants(now time.Time) bool {
 		slices.ContainsFunc(s.held, func(h *subject) bool { return h.waits() && !h.due.After(now) })
 }
 
+// SetWindow lets no more than n tasks be in flight from here on, and not more than
+// Options.Window. Those that are in flight stay there.
+func (s *Scheduler) SetWindow(n int) { s.window = min(max(n, 1), s.o.Window) }
+
 // Start returns the tasks to be sent now. They are in flight from here on, and each
 // ends by one of Done, Hold, Retry, Requeue and Drop. The slice is valid until the
 // next call.
@@ -214,7 +219,7 @@ func (s *Scheduler) Deadline() time.Time {
 
 // room says whether another task may be in flight.
 func (s *Scheduler) room() bool {
-	return s.inFlight < s.o.Window && (s.inFlight == 0 || s.flightBytes < s.o.WindowBytes)
+	return s.inFlight < s.window && (s.inFlight == 0 || s.flightBytes < s.o.WindowBytes)
 }
 
 // next takes the first of the ready tasks.

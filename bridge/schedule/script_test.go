@@ -22,6 +22,7 @@ import (
 //	resume                               a new session
 //	cancel                               the replay
 //	reset
+//	window 2                             of tasks in flight, from here on
 //
 // Every step is checked against the model. A step that makes no sense, because
 // another was taken out of the script, is passed over.
@@ -178,6 +179,13 @@ func (r *run) take(p step) (got string, err error) {
 		return strings.TrimSpace(got), nil
 	case "advance":
 		m.now = m.now.Add(p.wait)
+	case "window":
+		n, err := strconv.Atoi(p.task)
+		if err != nil {
+			return "", err
+		}
+		s.SetWindow(n)
+		m.window = min(max(n, 1), m.o.Window)
 	case "deadline":
 		if d := s.Deadline(); !d.IsZero() {
 			return d.Sub(m.now).String(), nil

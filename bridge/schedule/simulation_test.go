@@ -113,6 +113,8 @@ func simulate(seed uint64) (Options, []step, error) {
 			p.verb = "reset"
 		case n == 83:
 			p.verb = "resume"
+		case n == 84:
+			p = step{verb: "window", task: fmt.Sprint(between(0, o.Window+1))}
 		}
 		if err := do(p); err != nil {
 			return o, steps, err

@@ -103,7 +103,7 @@ type Journal struct {
 // Publish is the way from the journal to JetStream.
 type Publish struct {
 	// MaxInFlight bounds the events that wait for an acknowledgement at once;
-	// events of one entity never overlap. Default 256, 1 to 16384.
+	// events of one entity never overlap. A slow server has fewer. Default 1024, 1 to 16384.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// AckTimeout is how long one attempt waits for JetStream. Default 5s.
 	// Elections take up to 8 s; an attempt too early costs a repeat, which
@@ -177,7 +177,7 @@ func Default() *Config {
 			Stream:   Stream{Name: "PERSAT", Manage: true, Replicas: 1, DuplicateWindow: 2 * time.Hour, Compression: "none"},
 		},
 		Publish: Publish{
-			MaxInFlight: 256,
+			MaxInFlight: 1024,
 			AckTimeout:  5 * time.Second,
 			Backoff:     Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5},
 			MaxAttempts: 20,
