@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -81,4 +83,37 @@ func TestConsumingByEntity(t *testing.T) {
 	if code != 0 || !strings.Contains(dumped, "msg_0") {
 		t.Errorf("journal dump: exit code %d, want the erased events, which the journal keeps until retention:\n%s", code, dumped)
 	}
+}
+
+// The commands of docs/consuming.md do the same.
+func TestConsumingByEntityCLI(t *testing.T) {
+	text, err := os.ReadFile(consumingFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := installNATSCLI(t)
+	b := newBridgeProcess(t, "PERSAT_BRIDGE_SOURCES_PERSAT_SUBJECT=entity")
+	b.Start()
+	for i, entity := range []string{"48", "49", "48", "48"} {
+		b.post(fmt.Sprint("msg_", i), eventBody("workorder.closed", entity, fmt.Sprint("note ", i)))
+	}
+	b.drained()
+	commands := natsCommands{t: t, env: natsEnvironment(bin, b.dir, b.nats)}
+	commands.run(between(t, string(text), "by-entity"), []documented{
+		{"nats stream get PERSAT", "Nats-Msg-Id: persat:msg_3"},
+		{"nats consumer add PERSAT", "Unprocessed Messages: 3"},
+		{"nats stream purge PERSAT", "Messages: 1"},
+	})
+
+	partitions := between(t, string(text), "partitions")
+	makeThem, report, _ := strings.Cut(partitions, "Then one consumer")
+	added := []documented{{"nats stream add", "Stream PERSAT_4 was created"}}
+	commands.run(makeThem, added)
+	commands.run(report, []documented{{"nats consumer report", "Consumer report for PERSAT_4"}})
+	commands.run(between(t, string(text), "partitions-again"), append(added, documented{"nats stream rm", ""}))
+	js := natstest.JetStream(t, b.nats)
+	testwait.Eventually(t, "the message that was not erased in PERSAT_4", func() bool {
+		stored, left := partitioned(t, js)
+		return stored == 1 && left == 1
+	})
 }

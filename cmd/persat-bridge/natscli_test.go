@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,40 +64,58 @@ func TestNATSCLI(t *testing.T) {
 	}
 	testwait.Eventually(t, "the samples published", func() bool { return b.metric("persat_bridge_pending_events") == 0 })
 
-	// What each command must show, by how it begins.
-	expected := []struct{ begins, shows string }{
+	commands := natsCommands{t: t, env: natsEnvironment(bin, b.dir, b.nats), live: func() { post("cli-live", "workorder.closed") }}
+	commands.run(block, []documented{
 		{"nats stream subjects PERSAT", "persat.deliveryRoute.assigned"},
 		{"nats stream get PERSAT", "Nats-Msg-Id: persat:cli-workorder.closed"},
 		{"nats sub ", "ce-id: cli-live"},
 		{"nats consumer add PERSAT", "Max Ack Pending: 1"},
 		{"nats consumer next PERSAT", `{"eventType":"workorder.created"`},
 		{"nats consumer info PERSAT", "Unprocessed Messages: 3"}, // 4 samples and the live one less 2
-	}
-	var ran []string
+	})
+}
+
+// documented is what a documented command must show.
+type documented struct{ begins, shows string }
+
+// natsCommands runs the nats commands of a document.
+type natsCommands struct {
+	t   *testing.T
+	env []string
+	// live makes the event that a command which follows waits for.
+	live func()
+}
+
+func natsEnvironment(bin, home, url string) []string {
+	return []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + home, "NATS_URL=" + url}
+}
+
+// run runs the lines of a block that begin with nats. Each has to be known, and each that
+// is known has to be there.
+func (n natsCommands) run(block string, known []documented) {
+	n.t.Helper()
+	seen := make(map[string]bool)
 	for line := range strings.Lines(block) {
 		line = strings.TrimSpace(line)
 		if !strings.HasPrefix(line, "nats ") {
 			continue
 		}
-		ran = append(ran, line)
-		c := &shell{t: t, line: line, env: []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + b.dir, "NATS_URL=" + b.nats}}
-		follows := strings.HasPrefix(line, "nats sub ")
-		output := c.run(follows, func() { post("cli-live", "workorder.closed") })
-		found := false
-		for _, e := range expected {
-			if strings.HasPrefix(line, e.begins) {
-				found = true
-				if !strings.Contains(output, e.shows) {
-					t.Errorf("%s\nshows no %q:\n%s", line, e.shows, output)
-				}
-			}
+		c := &shell{t: n.t, line: line, env: n.env}
+		output := c.run(strings.HasPrefix(line, "nats sub "), n.live)
+		i := slices.IndexFunc(known, func(k documented) bool { return strings.HasPrefix(line, k.begins) })
+		if i < 0 {
+			n.t.Errorf("%s\nis documented, and this test does not know what it shows", line)
+			continue
 		}
-		if !found {
-			t.Errorf("%s\nis in the README, and this test does not know what it shows", line)
+		seen[known[i].begins] = true
+		if !strings.Contains(output, known[i].shows) {
+			n.t.Errorf("%s\nshows no %q:\n%s", line, known[i].shows, output)
 		}
 	}
-	if len(ran) < len(expected) {
-		t.Errorf("the README has the commands %q, want at least the %d that this test knows", ran, len(expected))
+	for _, k := range known {
+		if !seen[k.begins] {
+			n.t.Errorf("the document has no command %q", k.begins)
+		}
 	}
 }
 
@@ -115,6 +134,7 @@ func (s *shell) run(follows bool, live func()) string {
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+s.line)
+	cmd.Dir = "../.." // the paths in the commands are from the module's root
 	cmd.Env, cmd.Stdout, cmd.Stderr = s.env, s, s
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -13,11 +13,12 @@ import (
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
-// Process is the test binary once more, in a process of its own that ends with the test.
-// The binary has to find in Env that it is another program now.
+// Process is a program in a process of its own that ends with the test: the test binary
+// once more, which has to find in Env that it is another program now, or the one at Path.
 type Process struct {
 	TB   testing.TB
 	Name string // of the program, in errors
+	Path string // "" is the test binary
 	Args []string
 	Env  []string
 	// Ready says whether it works.
@@ -49,11 +50,14 @@ func (p *Process) Start() {
 // Launch is Start without the wait.
 func (p *Process) Launch() {
 	p.TB.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		p.TB.Fatal(err)
+	path := p.Path
+	if path == "" {
+		var err error
+		if path, err = os.Executable(); err != nil {
+			p.TB.Fatal(err)
+		}
 	}
-	cmd := exec.Command(self, p.Args...)
+	cmd := exec.Command(path, p.Args...)
 	cmd.Env = p.Env
 	cmd.Stdout, cmd.Stderr = &p.Output, &p.Output
 	if p.Stderr != nil {

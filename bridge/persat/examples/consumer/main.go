@@ -22,7 +22,8 @@
 //   - One message at a time (MaxAckPending: 1). That is the order, also when a
 //     message has to wait and be delivered again. For more throughput, run one
 //     such consumer for each kind, filtered by subject, persat.workorder.> and
-//     persat.client.>: order among the events of an entity is all there is.
+//     persat.client.>, or one for each partition of the entities (partitions.json,
+//     docs/consuming.md): order among the events of an entity is all there is.
 //   - SIGTERM finishes the message at hand and acknowledges it.
 //
 // Run it beside a bridge:
