@@ -97,6 +97,7 @@ func (d *Delivery) record(now time.Time) (*Event, journal.Record) {
 		Accepted:    now,
 		Traceparent: d.Traceparent,
 		Pulled:      d.Pulled,
+		From:        d.From,
 		Size:        len(d.Body),
 	}
 	record := journal.Record{Header: appendHeader(make([]byte, 0, 192), e), Body: d.Body}
@@ -136,6 +137,9 @@ func (b *Bridge) conclude(ctx context.Context, e *Event, record journal.Record, 
 		}
 	}
 	counters := b.metrics.of(b, e.Source)
+	if result.Status == journal.Stored {
+		b.lastEvents.note(result.Seq, e)
+	}
 	switch {
 	case result.Status != journal.Stored:
 		counters.duplicates.Inc()

@@ -52,6 +52,10 @@ type Options struct {
 	// taking events; 0 is no limit.
 	MaxBytes int64
 
+	// Describe tells people the subject and the headers that an event has in the stream;
+	// false where they are not known. nil tells them nothing of it.
+	Describe func(*Event) (subject string, header map[string][]string, ok bool)
+
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	// Tracer makes a span of each commit and of each attempt to publish. nil
@@ -102,18 +106,22 @@ type Bridge struct {
 	waiters *waiters
 	link    *link
 
-	wake      chan struct{} // one token: there may be something new
-	commands  chan command
-	running   atomic.Bool
-	ended     chan struct{} // closed when Run has returned
-	draining  atomic.Bool
-	notices   notices
-	newcomers newcomers
-	gone      atomic.Int64           // events that the stream has lost and the journal no longer keeps
-	view      atomic.Pointer[view]   // of the loop
-	replayed  atomic.Pointer[Replay] // the replay that runs or ran last
-	deadWork  sync.Mutex             // one operator's change of the dead letters at a time
-	dead      deadCounts
+	wake     chan struct{} // one token: there may be something new
+	commands chan command
+	running  atomic.Bool
+	ended    chan struct{} // closed when Run has returned
+	draining atomic.Bool
+	notices  notices
+	failures failures
+	// lastPublished is when JetStream has last acknowledged an event, in Unix nanoseconds.
+	lastPublished atomic.Int64
+	lastEvents    lastEvents
+	newcomers     newcomers
+	gone          atomic.Int64           // events that the stream has lost and the journal no longer keeps
+	view          atomic.Pointer[view]   // of the loop
+	replayed      atomic.Pointer[Replay] // the replay that runs or ran last
+	deadWork      sync.Mutex             // one operator's change of the dead letters at a time
+	dead          deadCounts
 }
 
 // New reads from the journal what is pending. It starts nothing.
@@ -135,6 +143,9 @@ func New(o Options) (*Bridge, error) {
 	b.link = newLink(&b.o, b.backlog.total)
 	b.view.Store(&view{held: []HeldSubject{}})
 	if err := b.count(); err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	if err := b.findLastEvents(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
 	if _, err := b.noticeMissing(); err != nil {

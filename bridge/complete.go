@@ -44,7 +44,11 @@ func (l *loop) complete(results []result) error {
 	if err := l.mark(results, marks); err != nil {
 		return err
 	}
+	before := l.schedule.HeldSubjects()
 	d := l.decide(results, now)
+	if l.schedule.HeldSubjects() != before { // who looks sees a refusal, and its end, at once
+		l.show()
+	}
 	if err := l.write(d); err != nil {
 		return err
 	}
@@ -222,6 +226,9 @@ func (l *loop) report(results []result, d decision, now time.Time) error {
 	for i := range results {
 		res := &results[i]
 		l.b.countAttempt(res)
+		if f := res.failure; f != nil {
+			l.b.failures.add(res.t.Seq, FailedAttempt{At: now.UTC(), Class: f.Class.String(), Reason: f.Error()})
+		}
 		if res.failure == nil {
 			l.b.reportPublished(res, now)
 		}
@@ -255,6 +262,7 @@ func (b *Bridge) countAttempt(res *result) {
 
 func (b *Bridge) reportPublished(res *result, now time.Time) {
 	e := res.event
+	b.lastPublished.Store(now.UnixNano())
 	ofType(b.metrics.of(b, e.Source).published, e.Type).Inc()
 	if res.t.Replay > 0 {
 		return

@@ -54,6 +54,8 @@ type space struct {
 	// used is what the journal took at the last measure: to ask it waits for the store.
 	used atomic.Int64
 
+	grown growth
+
 	mu     sync.Mutex
 	full   error // why nothing is taken, until there is room again with some to spare
 	logged bool  // the log knows of full
@@ -128,6 +130,7 @@ func (s *space) measure() {
 	room := int64(math.MaxInt64)
 	used := int64(s.journal.DiskBytes())
 	s.used.Store(used)
+	s.grown.note(time.Now(), used)
 	if s.maxBytes > 0 {
 		room = s.maxBytes - used
 	}
@@ -158,6 +161,9 @@ func (s *space) measure() {
 
 // bytes is what the journal took at the last measure.
 func (s *space) bytes() uint64 { return uint64(s.used.Load()) }
+
+// growth is by how much the journal grows, in bytes a second.
+func (s *space) growth() float64 { return s.grown.rate() }
 
 // wanted is how many bytes should be given back.
 func (s *space) wanted() int64 {

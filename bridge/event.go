@@ -36,6 +36,8 @@ type Delivery struct {
 	Unusable string
 	// Traceparent is the W3C trace context of the request, or empty.
 	Traceparent string
+	// From is the sender's address where it is known, for people.
+	From string
 }
 
 // Outcome says what became of a Delivery that Accept took.
@@ -93,8 +95,9 @@ type Event struct {
 	Entities    []string
 	Accepted    time.Time
 	Traceparent string
-	// Pulled is as in Delivery.
+	// Pulled and From are as in Delivery.
 	Pulled bool
+	From   string
 	// Replay is the number of the replay that sends this event again on purpose
 	// (journal.NextReplay), unique in this journal; 0 for none.
 	Replay int

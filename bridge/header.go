@@ -26,6 +26,7 @@ const (
 	fieldSize        = 8 // of the body, in bytes
 	fieldKind        = 9 // only where it is not the type's first word
 	fieldPulled      = 10
+	fieldFrom        = 11
 )
 
 var errHeader = errors.New("event header is damaged")
@@ -51,6 +52,7 @@ func appendHeader(b []byte, e *Event) []byte {
 	if e.Pulled {
 		b = appendNumber(b, fieldPulled, 1)
 	}
+	b = appendText(b, fieldFrom, e.From)
 	return b
 }
 
@@ -120,6 +122,8 @@ func parseHeader(b []byte) (*Event, error) {
 			e.Kind = string(text)
 		case fieldPulled:
 			e.Pulled = number != 0
+		case fieldFrom:
+			e.From = string(text)
 		}
 	}
 	if e.Source == "" || e.ID == "" || e.Accepted.IsZero() {

@@ -7,7 +7,7 @@ import (
 )
 
 func FuzzParseHeader(f *testing.F) {
-	e := &Event{Source: "persat", ID: "msg_1", Type: "workorder.created", Entities: []string{"48", "ñ"}, Accepted: time.Unix(1, 2).UTC(), Traceparent: "00-…", Replay: 3, Size: 4}
+	e := &Event{Source: "persat", ID: "msg_1", Type: "workorder.created", Entities: []string{"48", "ñ"}, Accepted: time.Unix(1, 2).UTC(), Traceparent: "00-…", Replay: 3, Size: 4, From: "192.0.2.7"}
 	f.Add(appendHeader(nil, e))
 	f.Add([]byte{headerVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -7,8 +7,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// showHeldAfter is how long a subject may be held before the log says so: a cluster
-// that elects a leader takes up to eight seconds.
+// showHeldAfter is how long a subject may be held before the log and the metric say so: a
+// cluster that elects a leader takes up to eight seconds. Who looks at the status sees it
+// at once.
 const showHeldAfter = 30 * time.Second
 
 // heldEpisode is a time in which some subject was held, for the log: a line when it
@@ -19,20 +20,29 @@ type heldEpisode struct {
 	most    int             // events that waited at once
 }
 
-// heldLong are the subjects that have been held for a while.
-func (l *loop) heldLong(now time.Time) []HeldSubject {
+// held are the subjects that are held.
+func (l *loop) held(now time.Time) []HeldSubject {
 	subjects := []HeldSubject{}
-	for _, h := range l.schedule.Held(now.Add(-showHeldAfter)) {
-		subjects = append(subjects, HeldSubject{Source: h.Source, Type: h.Type, Reason: h.Reason, Since: h.Since, Waiting: h.Tasks})
+	for _, h := range l.schedule.Held(now) {
+		s := HeldSubject{Source: h.Source, Type: h.Type, Reason: h.Reason, Since: h.Since, Waiting: h.Tasks}
+		if next := l.schedule.NextAttempt(h.Subject); !next.IsZero() && l.phase == publishing {
+			next = next.UTC()
+			s.NextAttempt = &next
+		}
+		subjects = append(subjects, s)
 	}
 	return subjects
 }
 
-// showHeld publishes and logs what has been held for a while.
+// heldLong are those of the held subjects that have been held for a while.
+func heldLong(held []HeldSubject, now time.Time) []HeldSubject {
+	return slices.DeleteFunc(slices.Clone(held), func(h HeldSubject) bool { return h.Since.After(now.Add(-showHeldAfter)) })
+}
+
+// showHeld publishes what is held, and logs what has been held for a while.
 func (l *loop) showHeld() {
 	l.show()
-	held := l.b.view.Load().held
-	l.episode = l.episode.next(held, l.b.o.Log)
+	l.episode = l.episode.next(l.b.view.Load().long, l.b.o.Log)
 }
 
 // next is the episode after a look at what is held now, nil when it has ended.

@@ -19,6 +19,9 @@ type link struct {
 	// meanwhile says what becomes of events while NATS is away.
 	meanwhile string
 
+	// retry has a token when somebody does not want to wait for the next attempt.
+	retry chan struct{}
+
 	mu     sync.Mutex
 	now    Link
 	logged map[string]bool // kinds of failure that the log has shown, in this outage
@@ -32,10 +35,12 @@ type Link struct {
 	// Attempts counts the connects in this outage, and Reason says why the last failed.
 	Attempts int    `json:"attempts,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+	// Next is when the next one begins; nil while one is under way.
+	Next *time.Time `json:"next_attempt,omitempty"`
 }
 
 func newLink(o *Options, pending func() int) *link {
-	l := &link{publisher: o.Publisher, log: o.Log, pending: pending, meanwhile: "events are taken and wait on disk"}
+	l := &link{publisher: o.Publisher, log: o.Log, pending: pending, meanwhile: "events are taken and wait on disk", retry: make(chan struct{}, 1)}
 	if o.WaitForStream {
 		l.meanwhile = "events wait on disk, and senders get 503 (accept.wait_for is stream)"
 	}
@@ -54,9 +59,7 @@ func (l *link) state() Link {
 func (l *link) connect(ctx context.Context, wait backoff.BackOff, atOnce bool, sessions chan<- Session) {
 	for ; ; atOnce = false {
 		if !atOnce {
-			select {
-			case <-time.After(wait.NextBackOff()):
-			case <-ctx.Done():
+			if !l.wait(ctx, wait.NextBackOff()) {
 				return
 			}
 		}
@@ -73,6 +76,35 @@ func (l *link) connect(ctx context.Context, wait backoff.BackOff, atOnce bool, s
 			return
 		}
 		l.failed(err)
+	}
+}
+
+// wait lets the time until the next attempt pass, or until somebody wants it now. It is
+// false when ctx has ended.
+func (l *link) wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-l.retry: // it was meant for an attempt that has been made
+	default:
+	}
+	l.next(time.Now().Add(d))
+	defer l.next(time.Time{})
+	select {
+	case <-time.After(d):
+	case <-l.retry:
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// next notes when the next attempt begins; zero when it is under way.
+func (l *link) next(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now.Next = nil
+	if !at.IsZero() {
+		at = at.UTC()
+		l.now.Next = &at
 	}
 }
 

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -287,6 +288,28 @@ type requeued struct{ from uint64 }
 
 func (c requeued) obey(l *loop) error {
 	l.cursor = min(l.cursor, c.from)
+	return nil
+}
+
+// retryNow makes everything that waits for its next attempt due.
+type retryNow struct{}
+
+func (retryNow) obey(l *loop) error {
+	l.schedule.Resume(time.Now())
+	l.show()
+	return nil
+}
+
+// Retry tries at once what waits for its next attempt: the connection to NATS, or the
+// events that NATS refuses. It is ErrNotRunning when nothing is tried at all.
+func (b *Bridge) Retry(ctx context.Context) error {
+	select {
+	case b.link.retry <- struct{}{}:
+	default:
+	}
+	if !b.command(ctx, retryNow{}) {
+		return cmp.Or(context.Cause(ctx), ErrNotRunning)
+	}
 	return nil
 }
 

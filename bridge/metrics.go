@@ -112,6 +112,7 @@ var (
 	descOldest    = prometheus.NewDesc("persat_bridge_oldest_pending_age_seconds", "Age of the oldest pending event; 0 without one.", []string{"source"}, nil)
 	descHeld      = prometheus.NewDesc("persat_bridge_held_events", "Events, replayed ones included, of subjects that have been held for 30 seconds: an operator has to repair something.", []string{"source"}, nil)
 	descDead      = prometheus.NewDesc("persat_bridge_dead_events", "Dead letters.", []string{"source"}, nil)
+	descLast      = prometheus.NewDesc("persat_bridge_last_event_timestamp_seconds", "When the newest event was accepted, in seconds since 1970; 0 when the journal has none.", []string{"source"}, nil)
 	descBytes     = prometheus.NewDesc("persat_bridge_journal_bytes", "What the tables of the journal take on disk; its log, up to 80 MB, comes on top.", nil, nil)
 	descLimit     = prometheus.NewDesc("persat_bridge_journal_limit_bytes", "The size of the journal at which no more events are taken (journal.max_bytes); 0 without a limit.", nil, nil)
 	descReady     = prometheus.NewDesc("persat_bridge_ready", "1 while events are taken: what /readyz says.", nil, nil)
@@ -122,7 +123,7 @@ var (
 type gauges struct{ b *Bridge }
 
 func (g gauges) Describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descPending, descOldest, descHeld, descDead, descBytes, descLimit, descReady, descConnected} {
+	for _, d := range []*prometheus.Desc{descPending, descOldest, descHeld, descDead, descLast, descBytes, descLimit, descReady, descConnected} {
 		c <- d
 	}
 }
@@ -141,6 +142,11 @@ func (g gauges) Collect(c chan<- prometheus.Metric) {
 		gauge(descOldest, age, source)
 		gauge(descHeld, float64(b.view.Load().heldEvents(source)), source)
 		gauge(descDead, float64(b.dead.of(source)), source)
+		last := 0.0
+		if e := b.lastEvents.of(source); e != nil {
+			last = float64(e.At.UnixMilli()) / 1000
+		}
+		gauge(descLast, last, source)
 	}
 	gauge(descBytes, float64(b.space.bytes()))
 	gauge(descLimit, float64(b.o.MaxBytes))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,14 +21,17 @@ type Filter struct {
 	IDs     []string
 	Records []uint64
 	Source  string
-	Type    string
-	Entity  string
-	// Any is a part of the delivery id, of the type or of an entity, or the
-	// record number.
+	// Type is an event type, or a pattern of one as in a NATS subject: workorder.*, form.>.
+	Type   string
+	Entity string
+	// Any is a part of the delivery id, of the type, of an entity or of the reason, or
+	// the record number.
 	Any   string
 	State journal.State
 	// Reason is a part of a dead letter's reason.
 	Reason string
+	// ReasonFits, unless nil, says whether a reason is one of those wanted.
+	ReasonFits func(reason string) bool
 	// Since and Until bound the time of acceptance, or, for dead letters, of
 	// death.
 	Since, Until time.Time
@@ -53,9 +57,22 @@ type Record struct {
 	StreamSequence uint64     `json:"stream_sequence,omitempty"`
 	At             *time.Time `json:"at,omitempty"`
 	Reason         string     `json:"reason,omitempty"`
-	Attempts       int        `json:"attempts,omitempty"`
-	// Body is there when one record was asked for.
-	Body []byte `json:"body,omitempty"`
+	// ReasonCode and ReasonParams are Reason for other languages. Who shows the record
+	// fills them in: the texts are of the layers around this package.
+	ReasonCode   string            `json:"reason_code,omitempty"`
+	ReasonParams map[string]string `json:"reason_params,omitempty"`
+	Attempts     int               `json:"attempts,omitempty"`
+	// From is the sender's address, where it is known.
+	From string `json:"from,omitempty"`
+	// Pulled says that it was fetched from the source's polling endpoint.
+	Pulled bool `json:"pulled,omitempty"`
+	// These are there when one record was asked for: its body, as far as that is kept, the
+	// subject and the headers that it has in the stream, as far as its source is
+	// configured, and the attempts of this process that failed, the oldest first.
+	Body     []byte              `json:"body,omitempty"`
+	Subject  string              `json:"subject,omitempty"`
+	Headers  map[string][]string `json:"headers,omitempty"`
+	Failures []FailedAttempt     `json:"failures,omitempty"`
 }
 
 // RecordOf reads a record of the journal, without its body.
@@ -66,7 +83,7 @@ func RecordOf(e journal.Entry) (Record, error) {
 	}
 	r := Record{
 		Record: e.Seq, State: e.State, Source: ev.Source, ID: ev.ID, Type: ev.Type, Entities: ev.Entities, Accepted: ev.Accepted,
-		Size: ev.Size, Replay: ev.Replay, StreamSequence: e.StreamSeq, Reason: e.Reason, Attempts: e.Attempts,
+		Size: ev.Size, Replay: ev.Replay, StreamSequence: e.StreamSeq, Reason: e.Reason, Attempts: e.Attempts, From: ev.From, Pulled: ev.Pulled,
 	}
 	if !e.At.IsZero() {
 		at := e.At.UTC()
@@ -82,11 +99,12 @@ func (f *Filter) matches(r *Record) bool {
 	}
 	switch {
 	case f.Source != "" && r.Source != f.Source,
-		f.Type != "" && r.Type != f.Type,
+		f.Type != "" && !matchesType(f.Type, r.Type),
 		f.State != "" && r.State != f.State,
 		f.Any != "" && !f.matchesAny(r),
 		f.Entity != "" && !slices.Contains(r.Entities, f.Entity),
 		f.Reason != "" && !strings.Contains(strings.ToLower(r.Reason), strings.ToLower(f.Reason)),
+		f.ReasonFits != nil && !f.ReasonFits(r.Reason),
 		!f.Since.IsZero() && when.Before(f.Since),
 		!f.Until.IsZero() && !when.Before(f.Until):
 		return false
@@ -96,35 +114,144 @@ func (f *Filter) matches(r *Record) bool {
 
 func (f *Filter) matchesAny(r *Record) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(f.Any)) }
-	return has(r.ID) || has(r.Type) || slices.ContainsFunc(r.Entities, has) || f.Any == strconv.FormatUint(r.Record, 10)
+	return has(r.ID) || has(r.Type) || slices.ContainsFunc(r.Entities, has) || has(r.Reason) || f.Any == strconv.FormatUint(r.Record, 10)
 }
 
-// maxLook is how many records Events goes through in search of those that fit.
-const maxLook = 200_000
+// span is between which records all that fit are: those that it names, when it names
+// them all by number.
+func (f *Filter) span() (first, last uint64) {
+	if len(f.Records) == 0 || len(f.IDs) > 0 {
+		return 0, math.MaxUint64 - 1
+	}
+	return slices.Min(f.Records), min(slices.Max(f.Records), math.MaxUint64-1)
+}
 
-// Events returns up to limit records that fit f, the newest first, from before a
-// record number on (0: from the newest). more is where the next page begins, 0 at
-// the end. A page may be short, even empty, although there is more: one call looks at
-// 200,000 records at most, and not beyond the end of ctx.
-func (b *Bridge) Events(ctx context.Context, f Filter, before uint64, limit int) (records []Record, more uint64, err error) {
-	records = []Record{}
-	looked := 0
-	for e, err := range b.journal.Newest(before) {
-		if err != nil {
-			return records, 0, err
+// matchesType says whether an event type is like a pattern: * is any one token, and > at
+// the end is any others.
+func matchesType(pattern, eventType string) bool {
+	if !strings.ContainsAny(pattern, "*>") {
+		return pattern == eventType
+	}
+	for {
+		wanted, pattern2, morePattern := strings.Cut(pattern, ".")
+		token, type2, moreType := strings.Cut(eventType, ".")
+		if wanted == ">" && !morePattern {
+			return token != ""
 		}
-		if looked++; looked > maxLook || len(records) == limit || ctx.Err() != nil {
-			return records, e.Seq + 1, nil
+		if wanted != token && (wanted != "*" || token == "") {
+			return false
+		}
+		if !morePattern || !moreType {
+			return morePattern == moreType
+		}
+		pattern, eventType = pattern2, type2
+	}
+}
+
+const (
+	// maxLook is how many records Events goes through in search of those that fit.
+	maxLook = 200_000
+	// lookTime bounds how long it does that.
+	lookTime = 200 * time.Millisecond
+)
+
+// EventQuery asks for events, the newest first.
+type EventQuery struct {
+	Filter
+	// Before and After are record numbers that bound the list; 0 for none.
+	Before, After uint64
+	// Limit is how many at most.
+	Limit int
+}
+
+// EventList is a page of events. It may be short, even empty, although there is more.
+type EventList struct {
+	Records []Record
+	// More is where the next page begins (EventQuery.Before), 0 at the end.
+	More uint64
+	// Newest is the number of the newest record of the journal when the list was made.
+	Newest uint64
+	// Looked is how many records were looked at, and Reached when the last of them was
+	// accepted; zero without any.
+	Looked  int
+	Reached time.Time
+}
+
+// Events lists the events that fit q. One call looks at 200,000 records at most and for a
+// fifth of a second at most, so that a search in a large journal takes nothing from those
+// who write to it. Events that are named by their records are found without a search.
+func (b *Bridge) Events(ctx context.Context, q EventQuery) (EventList, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	list := EventList{Records: []Record{}, Newest: b.journal.Next() - 1}
+	if len(q.Records) > 0 && len(q.IDs) == 0 {
+		err := b.named(q, &list)
+		return list, err
+	}
+	for e, err := range b.journal.Newest(q.Before) {
+		if err != nil {
+			return list, err
+		}
+		if e.Seq <= q.After {
+			break
+		}
+		if list.Looked == maxLook || len(list.Records) == q.Limit || list.Looked > 0 && ctx.Err() != nil {
+			list.More = e.Seq + 1
+			break
 		}
 		r, err := RecordOf(e)
 		if err != nil {
-			return records, 0, err
+			return list, err
 		}
-		if f.matches(&r) {
-			records = append(records, r)
+		list.Looked++
+		list.Reached = r.Accepted
+		if q.matchesListed(&r) {
+			list.Records = append(list.Records, r)
 		}
 	}
-	return records, 0, nil
+	return list, nil
+}
+
+// matchesListed is matches for a list in the order of acceptance: its times are those
+// of acceptance, for dead letters too.
+func (f *Filter) matchesListed(r *Record) bool {
+	if !f.Since.IsZero() && r.Accepted.Before(f.Since) || !f.Until.IsZero() && !r.Accepted.Before(f.Until) {
+		return false
+	}
+	rest := *f
+	rest.Since, rest.Until = time.Time{}, time.Time{}
+	return rest.matches(r)
+}
+
+// named finds the events that q names by their records.
+func (b *Bridge) named(q EventQuery, list *EventList) error {
+	numbers := slices.Clone(q.Records)
+	slices.Sort(numbers)
+	for _, number := range slices.Backward(slices.Compact(numbers)) {
+		if len(list.Records) == q.Limit {
+			break
+		}
+		if number <= q.After || q.Before > 0 && number >= q.Before {
+			continue
+		}
+		e, err := b.journal.Find(number)
+		if errors.Is(err, journal.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		r, err := RecordOf(e)
+		if err != nil {
+			return err
+		}
+		list.Looked++
+		list.Reached = r.Accepted
+		if q.matchesListed(&r) {
+			list.Records = append(list.Records, r)
+		}
+	}
+	return nil
 }
 
 // Event returns one record with its body, as far as that is still kept.
@@ -136,6 +263,12 @@ func (b *Bridge) Event(record uint64) (Record, error) {
 	r, err := RecordOf(e)
 	if err != nil {
 		return r, err
+	}
+	r.Failures = b.failures.of(record)
+	if b.o.Describe != nil {
+		if ev, err := parseHeader(e.Header); err == nil {
+			r.Subject, r.Headers, _ = b.o.Describe(ev)
+		}
 	}
 	r.Body, err = b.journal.Body(record)
 	if errors.Is(err, journal.ErrNotFound) {

@@ -231,16 +231,16 @@ func TestFillCommandHasTheFirst(t *testing.T) {
 	m := regexp.MustCompile(`--since (\S+) --until (\S+)`).FindStringSubmatch(notice)
 	since, _ := time.Parse(time.RFC3339, m[1])
 	until, _ := time.Parse(time.RFC3339, m[2])
-	records, _, err := r.bridge.Events(t.Context(), bridge.Filter{IDs: []string{"first"}}, 0, 10)
-	if err != nil || len(records) != 1 {
-		t.Fatal(records, err)
+	list, err := r.bridge.Events(t.Context(), bridge.EventQuery{Filter: bridge.Filter{IDs: []string{"first"}}, Limit: 10})
+	if err != nil || len(list.Records) != 1 {
+		t.Fatal(list, err)
 	}
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{Since: since, Until: until}); err != nil {
 		t.Fatal(err)
 	}
 	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	if r.base()["first"] == 0 || len(r.bridge.Status(t.Context()).Notices) != 0 {
-		t.Errorf("notice %q; accepted %s; replay %+v; the stream does not have it, or the notice stays", notice, records[0].Accepted.Format(time.RFC3339Nano), *r.bridge.ReplayNow())
+		t.Errorf("notice %q; accepted %s; replay %+v; the stream does not have it, or the notice stays", notice, list.Records[0].Accepted.Format(time.RFC3339Nano), *r.bridge.ReplayNow())
 	}
 }
 

@@ -52,9 +52,13 @@ func (b *Bridge) CountReplay(ctx context.Context, f Filter) (int, error) {
 		return 0, err
 	}
 	n := 0
-	for p, err := range b.journal.AllPublished(0) {
+	first, last := f.span()
+	for p, err := range b.journal.AllPublished(first) {
 		if err != nil {
 			return n, err
+		}
+		if p.Seq > last {
+			break
 		}
 		if ctx.Err() != nil {
 			return n, context.Cause(ctx)
@@ -185,9 +189,10 @@ func (c startReplay) obey(l *loop) error {
 		c.answer <- err
 		return l.b.journal.Err()
 	}
+	first, last := c.filter.span()
 	l.replay = &replay{
 		Replay: Replay{Number: c.number, Running: true, Started: time.Now().UTC(), Matched: c.matched},
-		filter: c.filter, fills: fills, isMissing: isMissing, end: l.b.journal.Next(), seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}), handled: make(map[uint64]bool),
+		filter: c.filter, fills: fills, isMissing: isMissing, cursor: first, end: min(last, l.b.journal.Next()-1) + 1, seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}), handled: make(map[uint64]bool),
 	}
 	l.b.o.Log.Info("replay begins", zap.Int("replay", c.number), zap.Int("events", c.matched))
 	l.showReplay()

@@ -22,7 +22,15 @@ type Status struct {
 	// Accepted counts all events there ever were in this journal.
 	Accepted uint64         `json:"accepted"`
 	Sources  []SourceStatus `json:"sources"`
-	Held     []HeldSubject  `json:"held"`
+	// Held are the subjects whose events NATS refuses, from the first refusal on. Refused
+	// counts their pending events, and Queued those that stand behind them.
+	Held    []HeldSubject `json:"held"`
+	Refused int           `json:"refused"`
+	Queued  int           `json:"queued"`
+	// LastPublished is when JetStream has last acknowledged an event, and LastFailure the
+	// last attempt that failed; nil when there was none since the process started.
+	LastPublished *time.Time     `json:"last_published,omitempty"`
+	LastFailure   *FailedAttempt `json:"last_failure,omitempty"`
 	// Gone counts events that the stream has lost and the journal no longer keeps. It
 	// is 0 again when the last such loss is a week past.
 	Gone int64 `json:"gone"`
@@ -35,6 +43,12 @@ type Status struct {
 	Replay       *Replay `json:"replay,omitempty"`
 	JournalBytes uint64  `json:"journal_bytes"`
 	JournalLimit int64   `json:"journal_limit_bytes"`
+	// JournalGrowth is by how much the journal grows, in bytes a second: the mean of the
+	// last ten minutes, or of as long as the process runs.
+	JournalGrowth float64 `json:"journal_growth_bytes_per_second"`
+	// JournalRoom is for how long there is room in it at that rate, in seconds; nil when
+	// it has no limit or does not grow.
+	JournalRoom *float64 `json:"journal_room_seconds,omitempty"`
 }
 
 // SourceStatus is the part of a Status that belongs to one source.
@@ -44,25 +58,36 @@ type SourceStatus struct {
 	Dead    int    `json:"dead"`
 	// OldestPending is when the oldest pending event was accepted; nil without one.
 	OldestPending *time.Time `json:"oldest_pending,omitempty"`
+	// LastEvent is the newest event; nil when there was none, as far as the journal goes
+	// back.
+	LastEvent *LastEvent `json:"last_event,omitempty"`
 }
 
 // HeldSubject is a subject whose events wait for an operator.
 type HeldSubject struct {
-	Source  string    `json:"source"`
-	Type    string    `json:"type"`
-	Reason  string    `json:"reason"`
-	Since   time.Time `json:"since"`
-	Waiting int       `json:"waiting"`
+	Source string `json:"source"`
+	Type   string `json:"type"`
+	Reason string `json:"reason"`
+	// ReasonCode and ReasonParams are as in Record.
+	ReasonCode   string            `json:"reason_code,omitempty"`
+	ReasonParams map[string]string `json:"reason_params,omitempty"`
+	Since        time.Time         `json:"since"`
+	Waiting      int               `json:"waiting"`
+	// NextAttempt is when the next of them is tried; nil while one is.
+	NextAttempt *time.Time `json:"next_attempt,omitempty"`
 }
 
 // Status is the state as it is known. It waits neither for the disk nor for NATS.
 func (b *Bridge) Status(context.Context) Status {
+	now, view := time.Now().UTC(), b.view.Load()
 	s := Status{
-		Time:         time.Now().UTC(),
+		Time:         now,
 		NATS:         b.link.state(),
 		Pending:      b.backlog.total(),
 		Accepted:     b.journal.Next() - 1,
-		Held:         b.view.Load().held,
+		Held:         view.held,
+		Refused:      view.refused,
+		Queued:       view.queued,
 		Notices:      b.notices.all(),
 		Replay:       b.ReplayNow(),
 		JournalBytes: b.space.bytes(),
@@ -72,6 +97,16 @@ func (b *Bridge) Status(context.Context) Status {
 		s.StreamMissing, s.Notices = true, append(s.Notices, held)
 	}
 	s.Gone = b.gone.Load()
+	if at := b.lastPublished.Load(); at != 0 {
+		t := time.Unix(0, at).UTC()
+		s.LastPublished = &t
+	}
+	s.LastFailure = b.failures.newest()
+	s.JournalGrowth = b.space.growth()
+	if left := s.JournalLimit - int64(s.JournalBytes); s.JournalLimit > 0 && s.JournalGrowth > 0 {
+		room := max(float64(left), 0) / s.JournalGrowth
+		s.JournalRoom = &room
+	}
 	switch err := b.Ready(); {
 	case err != nil:
 		s.Refusing = err.Error()
@@ -81,7 +116,7 @@ func (b *Bridge) Status(context.Context) Status {
 		s.Accepting = true
 	}
 	for _, name := range b.sources() {
-		source := SourceStatus{Name: name, Pending: b.backlog.pending(name), Dead: b.dead.of(name)}
+		source := SourceStatus{Name: name, Pending: b.backlog.pending(name), Dead: b.dead.of(name), LastEvent: b.lastEvents.of(name)}
 		if oldest := b.backlog.oldest(name); !oldest.IsZero() {
 			source.OldestPending = &oldest
 		}
@@ -95,12 +130,22 @@ func (b *Bridge) Status(context.Context) Status {
 // so that nobody waits for the loop, which may wait for the disk.
 type view struct {
 	session Session       // nil while none can be asked
-	held    []HeldSubject // for long enough to be shown
+	held    []HeldSubject // all of them
+	long    []HeldSubject // those of them that have been held for a while
+	// refused are the pending events of the held subjects, queued those that stand behind
+	// them.
+	refused, queued int
 }
 
 // show publishes what others may see.
 func (l *loop) show() {
-	v := &view{held: l.heldLong(time.Now())}
+	now := time.Now()
+	v := &view{held: l.held(now)}
+	v.long = heldLong(v.held, now)
+	v.refused, v.queued = l.schedule.Stuck()
+	if l.crowded { // what the scheduler has no room for stands behind what it has
+		v.queued += max(l.b.backlog.total()-l.schedule.Tasks(), 0)
+	}
 	if l.phase != ending {
 		v.session = l.session
 	}
@@ -109,7 +154,7 @@ func (l *loop) show() {
 
 // heldEvents is how many events of a source are held for long.
 func (v *view) heldEvents(source string) (n int) {
-	for _, h := range v.held {
+	for _, h := range v.long {
 		if h.Source == source {
 			n += h.Waiting
 		}
@@ -133,7 +178,7 @@ func (b *Bridge) Stream(ctx context.Context) (StreamInfo, error) {
 // sources are the configured sources and those of events that are left from an
 // earlier configuration.
 func (b *Bridge) sources() []string {
-	names := append(b.dead.sources(), b.backlog.names()...)
+	names := slices.Concat(b.dead.sources(), b.backlog.names(), b.lastEvents.sources())
 	slices.Sort(names)
 	return slices.Compact(names)
 }

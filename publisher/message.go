@@ -47,6 +47,30 @@ func message(subject string, e *bridge.Event) *nats.Msg {
 	return &nats.Msg{Subject: subject, Header: h, Data: e.Body}
 }
 
+// Describe returns the subject and the headers with which e is published, for people.
+// It is false for an event of a source that is not configured any more, whose subject
+// nobody knows, and for one without a type.
+func (p *JetStream) Describe(e *bridge.Event) (subject string, header map[string][]string, ok bool) {
+	subject, ok = p.subject(e)
+	if !ok || e.Type == "" {
+		return "", nil, false
+	}
+	return subject, message(subject, e).Header, true
+}
+
+// subject is where e goes; false for an event of a source that is not configured any more.
+func (p *JetStream) subject(e *bridge.Event) (string, bool) {
+	prefix, ok := p.o.Prefixes[e.Source]
+	if !ok {
+		return "", false
+	}
+	subject := prefix + "." + e.Type
+	if token := p.o.EntityTokens[e.Source]; token != nil {
+		subject += "." + token(e.Entities)
+	}
+	return subject, true
+}
+
 // The values that all messages have. Nobody writes into them.
 var (
 	isJSON      = []string{"application/json"}

@@ -78,14 +78,10 @@ func (s *session) explain(f func()) {
 // Publish implements bridge.Session. What is out of the ordinary is looked into in a
 // goroutine of its own: the caller, and NATS that brings the answers, go on.
 func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
-	prefix, ok := s.p.o.Prefixes[e.Source]
+	subject, ok := s.p.subject(e)
 	if !ok {
 		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)})
 		return
-	}
-	subject := prefix + "." + e.Type
-	if token := s.p.o.EntityTokens[e.Source]; token != nil {
-		subject += "." + token(e.Entities)
 	}
 	m := message(subject, e)
 	if embedded := s.p.o.Connect.Embedded; embedded != nil {
@@ -101,7 +97,7 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	s.explain(func() {
 		s.lookAgain()
 		if !s.covers(m.Subject) {
-			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s does not have subject %s: add %s.> to its subjects", s.p.o.Stream.Name, m.Subject, prefix)})
+			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("stream %s does not have subject %s: add %s.> to its subjects", s.p.o.Stream.Name, m.Subject, s.p.o.Prefixes[e.Source])})
 			return
 		}
 		s.begin(&attempt{event: e, m: m, done: done})

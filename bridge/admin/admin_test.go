@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,7 +181,7 @@ func TestPageIsClosed(t *testing.T) {
 	if policy := header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") {
 		t.Errorf("policy is %q", policy)
 	}
-	for _, file := range []string{"/", "/page/page.css", "/page/page.js", "/page/chart.js", "/page/words.js", "/page/icon.svg"} {
+	for _, file := range []string{"/", "/page/page.css", "/page/page.js", "/page/chart.js", "/page/words.js", "/page/api.js", "/page/dead.js", "/page/dom.js", "/page/drawer.js", "/page/events.js", "/page/format.js", "/page/history.js", "/page/replay.js", "/page/state.js", "/page/stream.js", "/page/icon.svg"} {
 		code, text, header := call(t, "GET", hs.URL+file, "")
 		if code != http.StatusOK {
 			t.Errorf("%s: got %d", file, code)
@@ -292,5 +293,58 @@ func TestSearchExactly(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &page); err != nil || len(page.Events) != want {
 			t.Errorf("search %q: got %s (%v), want %d events", q, text, err, want)
 		}
+	}
+}
+
+// TestEventsPages goes through a journal page by page, and to what is new.
+func TestEventsPages(t *testing.T) {
+	b := newBridge(t)
+	for i := range 9 {
+		delivery := bridge.Delivery{Source: "persat", ID: fmt.Sprintf("msg_page_%d", i), Type: []string{"workorder.closed", "client.updated"}[i%2], Body: []byte("{}"), From: "192.0.2.7"}
+		if _, err := b.Accept(t.Context(), delivery); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := admin.New(admin.Options{Listen: "127.0.0.1:0"}, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := httptest.NewServer(s.Handler())
+	defer hs.Close()
+	for _, c := range []struct {
+		query  string
+		want   []uint64
+		before uint64
+	}{
+		{"limit=4", []uint64{10, 9, 8, 7}, 7},
+		{"limit=4&before=7", []uint64{6, 5, 4, 3}, 3},
+		{"limit=4&before=3", []uint64{2, 1}, 0},
+		{"limit=20&after=7", []uint64{10, 9, 8}, 0},
+		{"limit=2&after=7", []uint64{10, 9}, 9},
+		{"limit=20&after=10", []uint64{}, 0},
+		{"limit=20&type=client.*", []uint64{9, 7, 5, 3}, 0},
+		{"limit=20&record=3&record=9&record=77", []uint64{9, 3}, 0},
+		{"limit=20&record=3&record=9&state=dead", []uint64{}, 0},
+		{"limit=20&q=not+json", []uint64{1}, 0},
+		{"limit=20&until=2001-01-01", []uint64{}, 0},
+		{"limit=3&since=1h", []uint64{10, 9, 8}, 8},
+	} {
+		code, text, _ := call(t, "GET", hs.URL+"/api/events?"+c.query, "")
+		var page admin.EventPage
+		if err := json.Unmarshal([]byte(text), &page); err != nil || code != http.StatusOK {
+			t.Fatalf("%s: got %d %s (%v)", c.query, code, text, err)
+		}
+		got := []uint64{}
+		for _, r := range page.Events {
+			got = append(got, r.Record)
+		}
+		if !slices.Equal(got, c.want) || page.Before != c.before || page.Newest != 10 {
+			t.Errorf("%s: got %v before %d newest %d, want %v before %d newest 10", c.query, got, page.Before, page.Newest, c.want, c.before)
+		}
+	}
+	_, text, _ := call(t, "GET", hs.URL+"/api/events/10", "")
+	var r bridge.Record
+	if err := json.Unmarshal([]byte(text), &r); err != nil || r.From != "192.0.2.7" || string(r.Body) != "{}" {
+		t.Errorf("one record: got %s (%v)", text, err)
 	}
 }

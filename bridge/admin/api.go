@@ -23,10 +23,16 @@ type (
 		Sentence Sentence `json:"sentence"`
 	}
 	// EventPage is a page of events, the newest first. Before, when not 0, asks
-	// for the next page.
+	// for the next page: a page may be short, even empty, although there is more.
 	EventPage struct {
 		Events []bridge.Record `json:"events"`
 		Before uint64          `json:"before,omitempty"`
+		// Newest is the newest record there is: what comes later is after it.
+		Newest uint64 `json:"newest"`
+		// Looked is how many records this page looked at, and Reached when the oldest of
+		// them was accepted.
+		Looked  int        `json:"looked"`
+		Reached *time.Time `json:"reached,omitempty"`
 	}
 	// DeadPage is the first dead letters that fit, the oldest first, and how many
 	// fit in all.
@@ -62,13 +68,13 @@ type (
 )
 
 func (s *Server) status(c echo.Context) error {
-	status := s.bridge.Status(c.Request().Context())
+	status := explained(s.bridge.Status(c.Request().Context()))
 	return c.JSON(http.StatusOK, StatusAnswer{status, NewSentence(status, time.Local)})
 }
 
 func (s *Server) events(c echo.Context) error {
 	q := c.QueryParams()
-	f, limit, err := listOf(q, "before")
+	f, limit, err := listOf(q, "before", "after")
 	if err != nil {
 		return err
 	}
@@ -76,11 +82,27 @@ func (s *Server) events(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	events, more, err := s.bridge.Events(c.Request().Context(), f, before, limit)
+	after, err := recordOf(q, "after")
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, EventPage{events, more})
+	ctx := c.Request().Context()
+	select { // one search at a time: a second processor is for those who write
+	case s.searching <- struct{}{}:
+		defer func() { <-s.searching }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	list, err := s.bridge.Events(ctx, bridge.EventQuery{Filter: f, Before: before, After: after, Limit: limit})
+	if err != nil {
+		return err
+	}
+	explain(list.Records)
+	page := EventPage{Events: list.Records, Before: list.More, Newest: list.Newest, Looked: list.Looked}
+	if list.Looked > 0 {
+		page.Reached = &list.Reached
+	}
+	return c.JSON(http.StatusOK, page)
 }
 
 func (s *Server) event(c echo.Context) error {
@@ -92,7 +114,9 @@ func (s *Server) event(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, r)
+	one := []bridge.Record{r}
+	explain(one)
+	return c.JSON(http.StatusOK, one[0])
 }
 
 func (s *Server) deadLetters(c echo.Context) error {
@@ -110,6 +134,7 @@ func (s *Server) deadLetters(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	explain(letters)
 	return c.JSON(http.StatusOK, DeadPage{total, letters, now})
 }
 
@@ -193,6 +218,16 @@ func (s *Server) stream(c echo.Context) error {
 func (s *Server) recreateStream(c echo.Context) error {
 	err := s.bridge.RecreateStream(c.Request().Context())
 	s.logWrite(c, "stream may be recreated", zap.Error(err))
+	if err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// retry tries at once what waits for its next attempt.
+func (s *Server) retry(c echo.Context) error {
+	err := s.bridge.Retry(c.Request().Context())
+	s.logWrite(c, "next attempts are made now", zap.Error(err))
 	if err != nil {
 		return err
 	}

@@ -25,10 +25,10 @@ const (
 var errNoFilter = echo.NewHTTPError(http.StatusBadRequest, "name ids or a filter, or say all=true")
 
 // filterParameters are those of filterOf.
-var filterParameters = []string{"id", "record", "source", "type", "entity", "q", "state", "reason", "since", "until"}
+var filterParameters = []string{"id", "record", "source", "type", "entity", "q", "state", "reason", "group", "since", "until"}
 
 // filterOf reads the parameters id and record (several), source, type, entity, q (any of
-// these), state, reason, since and until. The times are RFC 3339, or a duration back from
+// these), state, reason, group (of a dead letter), since and until. The times are RFC 3339, or a duration back from
 // now. Beside those only the others named are known: a filter with a slip in its name
 // would else pick everything.
 func filterOf(q url.Values, others ...string) (bridge.Filter, error) {
@@ -40,6 +40,9 @@ func filterOf(q url.Values, others ...string) (bridge.Filter, error) {
 	f := bridge.Filter{
 		IDs: q["id"], Source: q.Get("source"), Type: q.Get("type"), Entity: q.Get("entity"),
 		Any: q.Get("q"), State: journal.State(q.Get("state")), Reason: q.Get("reason"),
+	}
+	if group := q.Get("group"); group != "" {
+		f.ReasonFits = func(reason string) bool { return reason != "" && groupOf(reason) == group }
 	}
 	switch f.State {
 	case "", journal.Pending, journal.Published, journal.Dead, journal.Discarded:
@@ -165,7 +168,7 @@ func changeOf(c echo.Context, others ...string) (bridge.Filter, error) {
 			return f, err
 		}
 	}
-	if !all && !f.Missing && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.Since.IsZero() && f.Until.IsZero() {
+	if !all && !f.Missing && len(f.IDs)+len(f.Records) == 0 && f.Source == "" && f.Type == "" && f.Entity == "" && f.Reason == "" && f.ReasonFits == nil && f.Since.IsZero() && f.Until.IsZero() {
 		return f, errNoFilter
 	}
 	return f, nil

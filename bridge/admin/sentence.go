@@ -31,21 +31,36 @@ type Sentence struct {
 	Advice   string   `json:"advice"`
 }
 
-// Phrase is a part of a Sentence: a code, and the one parameter that it has.
+// Phrase is a part of a Sentence: a code, and the parameters that it has.
 type Phrase struct {
-	Code   string     `json:"code"`
-	Count  int64      `json:"count,omitempty"`
-	At     *time.Time `json:"at,omitempty"`
-	Reason string     `json:"reason,omitempty"`
+	Code  string     `json:"code"`
+	Count int64      `json:"count,omitempty"`
+	At    *time.Time `json:"at,omitempty"`
+	// Refused and Queued are parts of Count.
+	Refused int64   `json:"refused,omitempty"`
+	Queued  int64   `json:"queued,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"`
+	Reason  string  `json:"reason,omitempty"`
+	Explanation
 }
 
-// behindAfter is how old the oldest pending event may be while all goes well.
-const behindAfter = 15 * time.Second
+const (
+	// behindAfter is how old the oldest pending event may be while all goes well.
+	behindAfter = 15 * time.Second
+	// publishedWithin is how long ago an event may have been published when events are
+	// said to be published, while some wait. The age of the oldest is known to the second.
+	publishedWithin = 3 * time.Second
+	// fillingFrom is the part of its limit from which the journal is worth a warning.
+	fillingFrom = 0.8
+)
 
 // NewSentence derives the sentence. Times in its texts are in the given zone.
 func NewSentence(s bridge.Status, zone *time.Location) Sentence {
 	d := derivation{status: s, level: Good, head: "publishing", remedies: []Phrase{}}
 	d.derive()
+	for i := range d.remedies {
+		d.remedies[i].Explanation = Explain(d.remedies[i].Reason)
+	}
 	sentence := Sentence{Level: d.level, Head: Phrase{Code: d.head}, Facts: d.facts, Remedies: d.remedies}
 	facts := make([]string, len(d.facts))
 	for i, p := range d.facts {
@@ -83,35 +98,51 @@ func (d *derivation) derive() {
 	s := d.status
 	oldest := oldestPending(s)
 	behind := oldest != nil && s.Time.Sub(*oldest) > behindAfter
-	var held int64
-	for _, h := range s.Held {
-		held += int64(h.Waiting)
-	}
-	waiting := []Phrase{{Code: "waiting", Count: int64(s.Pending)}}
-	if behind {
-		waiting = append(waiting, Phrase{Code: "oldest", At: oldest})
-	}
+	waiting := Phrase{Code: "waiting", Count: int64(s.Pending)}
 	switch {
 	case !s.NATS.Up:
 		d.head = "accepting"
 		d.natsAway()
-		d.facts = append(d.facts, waiting...)
-	case held > 0:
+		d.fact(waiting)
+		d.oldest(oldest, behind)
+	case len(s.Held) > 0:
 		d.head = "accepting"
-		d.warn(Phrase{Code: "advice_held"})
-		d.facts = append(d.facts, waiting...)
+		d.warn(Phrase{Code: "advice_held"}, Phrase{Code: "advice_answer", Reason: firstReason(s.Held)})
+		waiting.Refused, waiting.Queued = int64(min(s.Refused, s.Pending)), int64(min(s.Queued, max(s.Pending-s.Refused, 0)))
+		if waiting.Refused > 0 {
+			waiting.Code = "waiting_refused"
+		}
+		d.fact(waiting)
+		d.oldest(oldest, behind)
+	case s.Pending > 0 && !published(s, oldest):
+		d.head = "accepting"
+		d.fact(waiting)
+		d.oldest(oldest, behind)
+		d.fact(Phrase{Code: "nothing_published", At: s.LastPublished})
+		switch failed := s.LastFailure; {
+		case failed != nil && (s.LastPublished == nil || failed.At.After(*s.LastPublished)):
+			d.warn(Phrase{Code: "advice_failing"}, Phrase{Code: "advice_reason", Reason: failed.Reason})
+		case behind:
+			d.warn(Phrase{Code: "advice_behind"})
+		}
 	case behind:
 		d.warn(Phrase{Code: "advice_behind"})
-		d.facts = append(d.facts, waiting...)
+		d.fact(waiting)
+		d.oldest(oldest, behind)
 	default:
 		d.fact(Phrase{Code: "nothing_waiting"})
-	}
-	if held > 0 {
-		d.fact(Phrase{Code: "held_some", Count: held})
 	}
 	if s.StreamMissing {
 		d.warn(Phrase{Code: "advice_stream"})
 		d.fact(Phrase{Code: "stream_missing"})
+	}
+	if full := share(s); full >= fillingFrom {
+		filling := Phrase{Code: "filling", Count: int64(100 * full)}
+		if s.JournalRoom != nil {
+			filling.Code, filling.Seconds = "filling_until", *s.JournalRoom
+		}
+		d.warn(Phrase{Code: "advice_filling"})
+		d.fact(filling)
 	}
 	if s.Dead > 0 {
 		d.warn(Phrase{Code: "advice_dead"})
@@ -127,6 +158,39 @@ func (d *derivation) derive() {
 	case d.level != Good:
 		d.fact(Phrase{Code: "nothing_lost"})
 	}
+}
+
+// oldest adds since when the oldest event waits, when that is long.
+func (d *derivation) oldest(at *time.Time, behind bool) {
+	if behind {
+		d.fact(Phrase{Code: "oldest", At: at})
+	}
+}
+
+// published says whether events are being published while some wait: one was a moment
+// ago, or none has waited for longer than that.
+func published(s bridge.Status, oldest *time.Time) bool {
+	return s.LastPublished != nil && s.Time.Sub(*s.LastPublished) <= publishedWithin || oldest == nil || s.Time.Sub(*oldest) <= publishedWithin
+}
+
+// firstReason is the reason for which the most events are held.
+func firstReason(held []bridge.HeldSubject) string {
+	waiting := make(map[string]int)
+	most := held[0].Reason
+	for _, h := range held {
+		if waiting[h.Reason] += h.Waiting; waiting[h.Reason] > waiting[most] {
+			most = h.Reason
+		}
+	}
+	return most
+}
+
+// share is the used part of the journal's limit; 0 without one.
+func share(s bridge.Status) float64 {
+	if s.JournalLimit <= 0 {
+		return 0
+	}
+	return float64(s.JournalBytes) / float64(s.JournalLimit)
 }
 
 func (d *derivation) natsAway() {
@@ -164,20 +228,52 @@ var english = map[string]func(p Phrase, at string) string{
 	"waiting":         plural("event waiting", "events waiting"),
 	"oldest":          func(_ Phrase, at string) string { return "the oldest since " + at },
 	"nothing_waiting": say("nothing waiting"),
-	"held_some":       plural("held", "held"),
-	"stream_missing":  say("the stream is missing"),
-	"dead_some":       plural("dead letter to decide on", "dead letters to decide on"),
-	"gone_some":       plural("event lost by the stream and no longer kept here", "events lost by the stream and no longer kept here"),
-	"nothing_lost":    say("nothing lost"),
-	"advice_nats":     say("Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers."),
-	"advice_reason":   func(p Phrase, _ string) string { return "Last attempt: " + p.Reason + "." },
+	"waiting_refused": func(p Phrase, at string) string {
+		text := fmt.Sprintf("%s: %d refused", plural("event waiting", "events waiting")(p, at), p.Refused)
+		if p.Queued > 0 {
+			text += fmt.Sprintf(", %d queued behind them", p.Queued)
+		}
+		return text
+	},
+	"nothing_published": func(p Phrase, at string) string {
+		if p.At == nil {
+			return "nothing published yet"
+		}
+		return "nothing published since " + at
+	},
+	"filling": func(p Phrase, _ string) string { return fmt.Sprintf("the journal is %d %% full", p.Count) },
+	"filling_until": func(p Phrase, _ string) string {
+		return fmt.Sprintf("the journal is %d %% full, room for %s at the present rate", p.Count, spell(p.Seconds))
+	},
+	"stream_missing": say("the stream is missing"),
+	"dead_some":      plural("dead letter to decide on", "dead letters to decide on"),
+	"gone_some":      plural("event lost by the stream and no longer kept here", "events lost by the stream and no longer kept here"),
+	"nothing_lost":   say("nothing lost"),
+	"advice_nats":    say("Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers."),
+	"advice_reason":  func(p Phrase, _ string) string { return "Last attempt: " + p.Reason + "." },
 	"advice_refusing": func(p Phrase, _ string) string {
 		return p.Reason + ". Senders get a 503 and repeat for more than a day, so nothing is lost yet."
 	},
-	"advice_held":   say("Repair what is named under “Held”. Its events, and later ones of the same entities, wait and then go by themselves."),
-	"advice_stream": say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
-	"advice_dead":   say("Look at each reason. Replay what has been repaired, discard what nobody needs."),
-	"advice_behind": say("Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS."),
+	"advice_held":    say("Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves."),
+	"advice_answer":  func(p Phrase, _ string) string { return "NATS says: " + p.Reason + "." },
+	"advice_failing": say("Attempts to publish fail, and are repeated."),
+	"advice_filling": say("Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on published events are dropped before journal.retention; at 100 % senders get a 503."),
+	"advice_stream":  say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
+	"advice_dead":    say("Look at each reason. Replay what has been repaired, discard what nobody needs."),
+	"advice_behind":  say("Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS."),
+}
+
+// spell is a time in its largest unit.
+func spell(seconds float64) string {
+	for _, unit := range []struct {
+		name string
+		size float64
+	}{{"d", 86400}, {"h", 3600}, {"min", 60}} {
+		if seconds >= 2*unit.size || unit.size == 60 {
+			return fmt.Sprintf("%.0f %s", seconds/unit.size, unit.name)
+		}
+	}
+	return ""
 }
 
 func say(text string) func(Phrase, string) string {

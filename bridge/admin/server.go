@@ -31,7 +31,7 @@ type Bridge interface {
 	Status(ctx context.Context) bridge.Status
 	Stream(ctx context.Context) (bridge.StreamInfo, error)
 	RecreateStream(ctx context.Context) error
-	Events(ctx context.Context, f bridge.Filter, before uint64, limit int) ([]bridge.Record, uint64, error)
+	Events(ctx context.Context, q bridge.EventQuery) (bridge.EventList, error)
 	Event(record uint64) (bridge.Record, error)
 	DeadLetters(f bridge.Filter, after uint64, limit int) (int, []bridge.Record, error)
 	ReplayDead(ctx context.Context, f bridge.Filter) (replayed, refused int, err error)
@@ -39,6 +39,7 @@ type Bridge interface {
 	CountReplay(ctx context.Context, f bridge.Filter) (int, error)
 	StartReplay(ctx context.Context, f bridge.Filter) (bridge.Replay, error)
 	ReplayNow() *bridge.Replay
+	Retry(ctx context.Context) error
 	CancelReplay()
 }
 
@@ -71,6 +72,8 @@ type Server struct {
 	bridge  Bridge
 	history *history
 	echo    *echo.Echo
+	// searching has room for the one search that may run.
+	searching chan struct{}
 }
 
 // ErrNeedsToken: the listener would be reachable from elsewhere, unguarded.
@@ -84,7 +87,7 @@ func New(o Options, b Bridge) (*Server, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	s := &Server{o: o, bridge: b, history: newHistory(o.Gatherer), echo: echo.New()}
+	s := &Server{o: o, bridge: b, history: newHistory(o.Gatherer), echo: echo.New(), searching: make(chan struct{}, 1)}
 	if err := s.routes(); err != nil {
 		return nil, err
 	}
@@ -124,10 +127,12 @@ func (s *Server) routes() error {
 	api(http.MethodGet, "/status", s.status)
 	api(http.MethodGet, "/stream", s.stream)
 	api(http.MethodPost, "/stream/recreate", s.recreateStream)
+	api(http.MethodPost, "/retry", s.retry)
 	api(http.MethodGet, "/history", s.pastHour)
 	api(http.MethodGet, "/events", s.events)
 	api(http.MethodGet, "/events/:record", s.event)
 	api(http.MethodGet, "/dead", s.deadLetters)
+	api(http.MethodGet, "/dead/groups", s.deadGroups)
 	api(http.MethodPost, "/dead/replay", s.replayDead)
 	api(http.MethodPost, "/dead/discard", s.discardDead)
 	api(http.MethodGet, "/replay", s.replayNow)

@@ -134,3 +134,46 @@ func (s *Scheduler) Held(before time.Time) []Held {
 	})
 	return list
 }
+
+// HeldSubjects is the number of subjects that are held.
+func (s *Scheduler) HeldSubjects() int { return len(s.held) }
+
+// NextAttempt is when a task of a held subject may be started next; zero while one is in
+// flight, and for a subject that is not held.
+func (s *Scheduler) NextAttempt(of Subject) time.Time {
+	h := s.subjects[of]
+	if h == nil || !h.held || h.probe != nil {
+		return time.Time{}
+	}
+	if len(h.queue) > 0 {
+		return h.due
+	}
+	var first time.Time
+	for _, t := range s.delayed {
+		if t.subject == h && (first.IsZero() || t.due.Before(first)) {
+			first = t.due
+		}
+	}
+	if first.Before(h.due) && !first.IsZero() {
+		return h.due
+	}
+	return first
+}
+
+// Stuck counts the tasks of pending events that a held subject keeps from going: those of
+// the subjects that are held, and those of others that stand behind them, for they share
+// an ordering key. It goes through all tasks.
+func (s *Scheduler) Stuck() (held, behind int) {
+	if len(s.held) == 0 {
+		return 0, 0
+	}
+	for _, t := range s.pending {
+		switch {
+		case t.subject.held:
+			held++
+		case t.state == waiting:
+			behind++
+		}
+	}
+	return held, behind
+}

@@ -50,7 +50,8 @@ func (s *Server) receive(c echo.Context) error {
 		}
 		return refused
 	}
-	g.diagnosis.verified(c.RealIP(), now)
+	from := c.RealIP()
+	g.diagnosis.verified(from, now)
 	// Only what is authentic uses up the rate and the slots: a stranger has none.
 	if g.limiter != nil && !g.limiter.Allow() {
 		return &refusal{code: http.StatusTooManyRequests, reason: OverRate, text: "too many requests", retryAfter: g.secondsToNext()}
@@ -64,6 +65,9 @@ func (s *Server) receive(c echo.Context) error {
 	}
 
 	d := delivery(g.name, v, r.Header, b.bytes)
+	if len(from) <= maxAddress {
+		d.From = from
+	}
 	// The sender's going away must not undo half of what is being written, nor
 	// make a 2xx out of it: Accept ends by itself or at its timeout.
 	ctx, endTrace := s.trace(s.deadlines.next(now), &d, start)
@@ -87,6 +91,9 @@ func (s *Server) receive(c echo.Context) error {
 	g.counters.duration.Observe(time.Since(start).Seconds())
 	return err
 }
+
+// maxAddress is the longest form of an IPv6 address, with a zone.
+const maxAddress = 64
 
 // read reads the whole body into b, in one of the places that there are for reading.
 func (s *Server) read(c echo.Context, b *body) error {

@@ -123,6 +123,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Journal:       a.journal,
 		Publisher:     jetstream,
 		Creation:      creation,
+		Describe:      jetstream.Describe,
 		Sources:       slices.Sorted(maps.Keys(cfg.Sources)),
 		Types:         persat.Types(),
 		MaxInFlight:   cfg.Publish.MaxInFlight,

@@ -31,6 +31,7 @@ var contractMetrics = map[string]string{
 	"persat_bridge_oldest_pending_age_seconds":           "source",
 	"persat_bridge_held_events":                          "source",
 	"persat_bridge_dead_events":                          "source",
+	"persat_bridge_last_event_timestamp_seconds":         "source",
 	"persat_bridge_healed_events_total":                  "",
 	"persat_bridge_journal_bytes":                        "",
 	"persat_bridge_journal_limit_bytes":                  "",

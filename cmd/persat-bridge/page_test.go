@@ -80,8 +80,9 @@ func TestPage(t *testing.T) {
 	p.run(chromedp.SendKeys(chromedp.CSS("#q"), last))
 	p.waitFor("the search", `document.querySelectorAll('#events > li').length === 1`)
 	p.run(chromedp.Click(chromedp.CSS("#events button")))
-	p.waitFor("the body", `$('#events pre').includes('"eventType": "workorder.closed"')`)
+	p.waitFor("the body", `$('#drawer pre').includes('"eventType": "workorder.closed"')`)
 	p.shoot("events")
+	p.run(chromedp.Click(chromedp.CSS("#drawer-close")))
 	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = 'entity:4001 type:workorder.closed'; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
 	p.waitFor("an exact search", `document.querySelectorAll('#events > li').length === 1 && $('#events').includes('workorder.closed · 4001')`)
 	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = ''; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
@@ -102,7 +103,7 @@ func TestPage(t *testing.T) {
 	p.waitFor("what waits", `/^Accepting; NATS away since \d\d:\d\d, 7 events waiting, .*nothing lost$/.test($('#sentence'))`)
 	p.shoot("nats away")
 	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="es"]`)))
-	p.waitFor("Spanish", `/^Aceptando; NATS ausente desde las \d\d:\d\d, 7 eventos en espera, .*nada perdido$/.test($('#sentence')) && document.documentElement.lang === 'es'`)
+	p.waitFor("Spanish", `/^Aceptando; sin conexión con NATS desde las \d\d:\d\d, 7 eventos en espera, .*nada perdido$/.test($('#sentence')) && document.documentElement.lang === 'es'`)
 	p.shoot("nats away in Spanish")
 
 	// It comes back, with the limit raised as the dead letter's reason asks.

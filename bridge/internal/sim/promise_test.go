@@ -88,15 +88,15 @@ func (g *ledger) check() error {
 // records are all that the journal has.
 func (l *life) records() (all []bridge.Record, err error) {
 	for before := uint64(0); ; {
-		some, more, err := l.bridge.Events(context.Background(), bridge.Filter{}, before, 10_000)
+		list, err := l.bridge.Events(context.Background(), bridge.EventQuery{Before: before, Limit: 10_000})
 		if err != nil {
 			return nil, fmt.Errorf("read the journal: %w", err)
 		}
-		all = append(all, some...)
-		if more == 0 {
+		all = append(all, list.Records...)
+		if list.More == 0 {
 			return all, nil
 		}
-		before = more
+		before = list.More
 	}
 }
 

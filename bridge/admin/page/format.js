@@ -1,0 +1,71 @@
+// The language of the page, and the forms of numbers, times and reasons in it.
+
+import { reasons, words } from './words.js';
+
+const chosen = () => { try { return localStorage.getItem('language'); } catch { return null; } };
+
+export let lang = chosen() || (navigator.languages || [navigator.language]).map((l) => l.slice(0, 2)).find((l) => l in words) || 'en';
+export let w = words[lang];
+
+export function setLanguage(l) {
+  lang = l;
+  w = words[l];
+  try { localStorage.setItem('language', l); } catch { /* it is asked again next time */ }
+}
+
+export const number = (n) => new Intl.NumberFormat(lang, { useGrouping: 'always' }).format(n);
+export const short = (n) => new Intl.NumberFormat(lang, { notation: 'compact', maximumFractionDigits: 1 }).format(n);
+
+// clock is a time of day, with the day when that is not today.
+export function clock(t, seconds) {
+  const d = new Date(t);
+  const time = d.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit', second: seconds ? '2-digit' : undefined, hourCycle: 'h23' });
+  return d.toDateString() === new Date().toDateString() ? time : `${d.toLocaleDateString(lang, { day: 'numeric', month: 'short' })} ${time}`;
+}
+
+// exact is a time to the millisecond, with its day.
+export function exact(t) {
+  const d = new Date(t);
+  const time = d.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hourCycle: 'h23' });
+  return `${d.toLocaleDateString(lang, { day: 'numeric', month: 'short', year: 'numeric' })} ${time}`;
+}
+
+export function duration(seconds) {
+  const few = (n) => new Intl.NumberFormat(lang, { maximumFractionDigits: n < 9.95 ? 1 : 0 }).format(n);
+  if (seconds > 0 && seconds < 1) return `${few(seconds * 1000)} ms`;
+  if (seconds < 60) return `${few(seconds)} ${w.seconds}`;
+  const units = [['days', 86400], ['hours', 3600], ['minutes', 60], ['seconds', 1]];
+  const i = units.findIndex(([, unit]) => seconds >= unit);
+  const big = Math.floor(seconds / units[i][1]);
+  const rest = i + 1 < units.length ? Math.floor((seconds % units[i][1]) / units[i + 1][1]) : 0;
+  return `${big} ${w[units[i][0]]}${rest ? ` ${rest} ${w[units[i + 1][0]]}` : ''}`;
+}
+
+// about is a time in its largest unit.
+export function about(seconds) {
+  const [unit, n] = [['days', 86400], ['hours', 3600], ['minutes', 60], ['seconds', 1]].find(([, n]) => seconds >= n * (n === 1 ? 0 : 2)) || ['seconds', 1];
+  return `${Math.round(seconds / n)} ${w[unit]}`;
+}
+
+export function size(bytes) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let i = 0;
+  for (; bytes >= 1024 && i < units.length - 1; i++) bytes /= 1024;
+  return `${new Intl.NumberFormat(lang, { maximumFractionDigits: bytes < 10 && i ? 1 : 0 }).format(bytes)} ${units[i]}`;
+}
+
+// reason says a reason of the API in the page's language: it is English, with a code and
+// parameters for other languages where it is a known one.
+export function reason(r) {
+  const say = lang === 'es' && reasons[r.reason_code];
+  if (!say) return r.reason || '';
+  const p = r.reason_params || {};
+  return (typeof say === 'function' ? say(p) : say) + (p.detail ? `: ${p.detail}` : '');
+}
+
+// say is a phrase of the sentence: a code with its parameters.
+export function say(p) {
+  const word = w[p.code];
+  if (typeof word !== 'function') return word;
+  return word({ n: p.count ?? 0, t: number(p.count ?? 0), at: p.at && clock(p.at), refused: number(p.refused ?? 0), queued: p.queued ? number(p.queued) : '', room: about(p.seconds ?? 0), reason: reason(p) });
+}

@@ -1,0 +1,59 @@
+package schedule_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/persat-bridge/persat-bridge/bridge/schedule"
+)
+
+type everyMinute struct{}
+
+func (everyMinute) NextBackOff() time.Duration { return time.Minute }
+
+// What a refusal keeps from going: the events of its subject, and those of other subjects
+// that stand behind them.
+func TestStuck(t *testing.T) {
+	s := schedule.New(schedule.Options{Window: 10, WindowBytes: 1000, MaxTasks: 100, MaxKeys: 100, RecordBytes: 1000, MaxAttempts: 3,
+		Backoff: func() schedule.Backoff { return everyMinute{} }})
+	created, closed := schedule.Subject{Source: "persat", Type: "workorder.created"}, schedule.Subject{Source: "persat", Type: "workorder.closed"}
+	seq := uint64(0)
+	add := func(of schedule.Subject, key uint64, replay int) {
+		seq++
+		s.Add(&schedule.Task{Seq: seq, Replay: replay, Subject: of, Keys: []uint64{key}})
+	}
+	for key := range uint64(3) {
+		add(created, key, 0)
+		add(closed, key, 0)
+		add(closed, key, 0)
+	}
+	add(created, 3, 1) // of a replay: it is not pending
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	started := s.Start(now)
+	if len(started) != 4 {
+		t.Fatalf("started %d tasks, want one of each key", len(started))
+	}
+	if held, behind := s.Stuck(); held != 0 || behind != 0 || s.HeldSubjects() != 0 {
+		t.Errorf("before a refusal: got %d held, %d behind", held, behind)
+	}
+	first := started[0]
+	s.Hold(first, "the stream is full", now)
+	if held, behind := s.Stuck(); held != 3 || behind != 6 || s.HeldSubjects() != 1 {
+		t.Errorf("got %d held and %d behind of %d subjects, want 3, 6 and 1", held, behind, s.HeldSubjects())
+	}
+	if got, want := s.NextAttempt(created), now.Add(time.Minute); !got.Equal(want) {
+		t.Errorf("next attempt: got %v, want %v", got, want)
+	}
+	if got := s.NextAttempt(closed); !got.IsZero() {
+		t.Errorf("next attempt of a subject that is not held: got %v, want none", got)
+	}
+	now = now.Add(time.Minute)
+	probes := s.Start(now)
+	if got := s.NextAttempt(created); len(probes) != 1 || !got.IsZero() {
+		t.Errorf("with %d probes in flight: got %v, want none", len(probes), got)
+	}
+	s.Done(probes[0], now)
+	if held, behind := s.Stuck(); held != 0 || behind != 0 {
+		t.Errorf("after one was stored: got %d held, %d behind", held, behind)
+	}
+}

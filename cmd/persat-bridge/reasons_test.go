@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/persat-bridge/persat-bridge/bridge/admin"
+)
+
+// Every reason that the publisher gives has a code, and so words in other languages. The
+// layers do not know each other, so the texts are read from the source.
+func TestReasonsHaveCodes(t *testing.T) {
+	reason := regexp.MustCompile(`\{Class: bridge\.\w+, Reason: (?:fmt\.Sprintf\()?("(?:[^"\\]|\\.)*")`)
+	verb := regexp.MustCompile(`%[a-z]`)
+	found := 0
+	files, err := filepath.Glob("../../publisher/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, "../../bridge/complete.go", "../../bridge/sender.go") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range reason.FindAllSubmatch(text, -1) {
+			found++
+			format, err := strconv.Unquote(string(m[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := verb.ReplaceAllStringFunc(format, func(v string) string {
+				if v == "%q" {
+					return `"x"`
+				}
+				return "7"
+			})
+			if admin.Explain(said).Code == "" {
+				t.Errorf("%s: no code for %q", file, said)
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("found %d reasons, which is not all of them", found)
+	}
+}
