@@ -3,6 +3,7 @@ package publisher
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +13,12 @@ import (
 func TestPendingAcks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		random := rand.New(rand.NewPCG(1, 2))
+		var mu sync.Mutex // attempts end here and by the timer
 		ended := make(map[*attempt]time.Duration)
 		begin := time.Now()
 		end := func(a *attempt) {
+			mu.Lock()
+			defer mu.Unlock()
 			if _, again := ended[a]; again {
 				t.Error("an attempt ended twice")
 			}
@@ -31,6 +35,7 @@ func TestPendingAcks(t *testing.T) {
 		byToken := make(map[uint64]*attempt)
 		for range 5000 {
 			time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+			synctest.Wait() // what expires at this very time has expired
 			a := new(attempt)
 			token, ok := p.add(a)
 			if !ok {
@@ -52,7 +57,6 @@ func TestPendingAcks(t *testing.T) {
 				}
 				tokens = slices.Delete(tokens, i, i+1)
 			}
-			synctest.Wait()
 		}
 		for _, a := range p.close() {
 			end(a)
