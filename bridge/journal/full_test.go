@@ -49,7 +49,7 @@ func (d *fullDisk) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 func TestFullDiskIsNotTriedAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newFullDisk(vfs.NewMem())
-		j, err := Open(Options{Dir: "journal", MaxBytes: 64 << 20, FS: disk})
+		j, err := Open(Options{Dir: "journal", MaxBytes: 128 << 20, FS: disk})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestFullDiskIsNotTriedAllTheTime(t *testing.T) {
 func TestFullDiskCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newFullDisk(vfs.NewMem())
-		j, err := Open(Options{Dir: "journal", MaxBytes: 64 << 20, FS: disk})
+		j, err := Open(Options{Dir: "journal", MaxBytes: 128 << 20, FS: disk})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestFullDiskCloses(t *testing.T) {
 			t.Errorf("close: %v", err)
 		}
 		disk.full.Store(false)
-		j, err = Open(Options{Dir: "journal", MaxBytes: 64 << 20, FS: disk})
+		j, err = Open(Options{Dir: "journal", MaxBytes: 128 << 20, FS: disk})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,19 +121,19 @@ func TestFullDiskCloses(t *testing.T) {
 func TestFullDiskDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	disk := newFullDisk(vfs.NewCrashableMem())
-	j := open(t, "journal", func(o *Options) { o.FS, o.MaxBytes = disk, 64<<20 })
+	j := open(t, "journal", func(o *Options) { o.FS, o.MaxBytes = disk, 128<<20 })
 	for n := range 10 {
 		appendOne(t, j, largeRecord(n))
 	}
 	// The process is killed: the next one has the lock.
 	killed := newFullDisk(disk.memory.CrashClone(vfs.CrashCloneCfg{}))
 	killed.full.Store(true)
-	_, err := Open(Options{Dir: "journal", MaxBytes: 64 << 20, FS: killed})
+	_, err := Open(Options{Dir: "journal", MaxBytes: 128 << 20, FS: killed})
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "make room") {
 		t.Fatalf("open on a full disk: got %v, want ENOSPC and that room is to be made", err)
 	}
 	again := newFullDisk(killed.memory.CrashClone(vfs.CrashCloneCfg{}))
-	j = open(t, "journal", func(o *Options) { o.FS, o.MaxBytes = again, 64<<20 })
+	j = open(t, "journal", func(o *Options) { o.FS, o.MaxBytes = again, 128<<20 })
 	if got := len(pending(t, j)); got != 10 {
 		t.Errorf("got %d pending, want 10", got)
 	}

@@ -57,11 +57,11 @@ func (j *Journal) letMerge() {
 	j.merges.measure()
 }
 
-// roomToMerge says whether the disk has room for more than the tables that are about
-// to be written from memory.
+// roomToMerge says whether the disk has room for a merge of all new tables, and for the
+// one that is about to be written from memory.
 func (j *Journal) roomToMerge() bool {
 	usage, err := j.o.FS.GetDiskUsage(j.o.Dir)
-	return j.disk.state.Load() == diskOpen && (err != nil || usage.AvailBytes >= 2*j.memTableSize())
+	return j.disk.state.Load() == diskOpen && (err != nil || usage.AvailBytes >= uint64(j.tablesToMerge()+1)*j.memTableSize())
 }
 
 func (j *Journal) pebbleOptions() *pebble.Options {
@@ -87,10 +87,8 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		},
 		MemTableSize:                j.memTableSize(),
 		MemTableStopWritesThreshold: 4,
-		// Tables of small keys may pile up before they are merged: a merge costs more
-		// than it gains where hardly anything is looked up (see keyFilter).
-		L0CompactionThreshold: 64,
-		L0StopWritesThreshold: 256,
+		L0CompactionThreshold:       j.tablesToMerge(),
+		L0StopWritesThreshold:       256,
 	}
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -118,11 +116,26 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 // back soon. The store keeps about five logs of this size for use again, so where
 // there is little room it has to be less.
 func (j *Journal) memTableSize() uint64 {
+	return min(max(j.roomInAll()/128, 512<<10), 16<<20)
+}
+
+// tablesToMerge is how many new tables may pile up before they are merged. They all go
+// into one merge, as each has keys of all kinds, and a merge gives nothing back before it
+// has written all of them again. So they are a fortieth of the room at most, which is half
+// of what the bridge keeps free: a journal that is full can always be merged, and so get
+// rid of what was dropped. There are many where there is room: a merge costs more than it
+// gains where hardly anything is looked up (see keyFilter).
+func (j *Journal) tablesToMerge() int {
+	return int(min(max(j.roomInAll()/40/j.memTableSize(), 2), 32))
+}
+
+// roomInAll is what the journal may take, in bytes.
+func (j *Journal) roomInAll() uint64 {
 	room := uint64(j.o.MaxBytes)
 	if disk, err := j.o.FS.GetDiskUsage(j.o.Dir); err == nil {
 		room = min(room, disk.TotalBytes)
 	}
-	return min(max(room/64, 512<<10), 16<<20)
+	return room
 }
 
 // enter keeps the store open until leave; it is ErrClosed when it is too late.
