@@ -152,6 +152,8 @@ func (n *server) removeNewest(count int) {
 		if n.stream == nil {
 			return
 		}
+		// With a process that the bridge has not seen it looks as if the server had lost them.
+		n.shaken = n.shaken || n.observed != n.starts
 		all := n.stream.sequences()
 		for _, seq := range all[max(len(all)-count, 0):] {
 			n.stream.remove(seq)

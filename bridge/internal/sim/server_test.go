@@ -33,6 +33,7 @@ type server struct {
 	wrong []string
 
 	starts   int // of the process that has the stream
+	observed int // starts, when the bridge last observed the stream
 	up       bool
 	paused   bool // it takes what comes, and does nothing with it
 	waiting  []*attempt
@@ -292,6 +293,7 @@ func (s *session) ask(ctx context.Context, get func(*stream) error) error {
 // Stream implements bridge.Session.
 func (s *session) Stream(ctx context.Context) (state bridge.StreamState, err error) {
 	err = s.ask(ctx, func(st *stream) error {
+		s.n.observed = s.n.starts
 		state = stateOf(st, fmt.Sprintf("host %d", s.n.starts))
 		return nil
 	})
