@@ -91,12 +91,13 @@ type reason struct {
 	length int
 }
 
-var parameter = regexp.MustCompile(`\{(\w+)\}`)
+// parameter is one in a quoted text.
+var parameter = regexp.MustCompile(`\\\{(\w+)\\\}`)
 
 func compile(table [][2]string) (compiled []reason) {
 	for _, row := range table {
 		pattern := regexp.QuoteMeta(row[1])
-		pattern = regexp.MustCompile(`\\\{(\w+)\\\}`).ReplaceAllString(pattern, `(?P<$1>.+?)`)
+		pattern = parameter.ReplaceAllString(pattern, `(?P<$1>.+?)`)
 		prefix, _, _ := strings.Cut(row[1], "{")
 		compiled = append(compiled, reason{code: row[0], text: regexp.MustCompile(`(?s)^` + pattern + `(?:: (?P<detail>.*))?$`), prefix: prefix, length: len(row[1])})
 	}
