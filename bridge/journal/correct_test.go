@@ -12,6 +12,7 @@ import (
 // A damaged byte in the index of a table cost every record in it, though the bodies were in
 // another one.
 func TestRepairCorrectsADamagedByteOfATable(t *testing.T) {
+	t.Parallel()
 	const n = 300
 	dir := filepath.Join(t.TempDir(), "journal")
 	j := open(t, dir)

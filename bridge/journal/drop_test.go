@@ -12,6 +12,7 @@ import (
 )
 
 func TestDropPublishedGivesTheDiskBack(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir(), func(o *Options) { o.MaxBytes = 64 << 20 })
 	random := rand.NewChaCha8([32]byte{}) // no compression makes it smaller
 	body := make([]byte, 64<<10)
@@ -44,6 +45,7 @@ func TestDropPublishedGivesTheDiskBack(t *testing.T) {
 
 // What is published while DropPublished looks for bodies to drop is never looked at by the next.
 func TestDropPublishedWhilePublishing(t *testing.T) {
+	t.Parallel()
 	j := open(t, t.TempDir())
 	const n = 3000
 	var seqs []uint64

@@ -47,7 +47,8 @@ type Options struct {
 	// simulation gives one whose unsynced writes are gone after a power cut.
 	FS vfs.FS
 
-	now func() time.Time // the tests' jumping clock; nil = the real one
+	now        func() time.Time // the tests' jumping clock; nil = the real one
+	filterKeys uint64           // the tests' small key filter; 0 = minFilterKeys
 }
 
 func (o *Options) validate() error {
@@ -65,6 +66,9 @@ func (o *Options) validate() error {
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.filterKeys == 0 {
+		o.filterKeys = minFilterKeys
 	}
 	if o.now == nil {
 		o.now = time.Now

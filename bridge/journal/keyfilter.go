@@ -90,7 +90,7 @@ func (k *keyFilter) end(keys, room uint64, ok bool) {
 // buildKeyFilter builds a filter of all keys in the store. It runs beside the appends,
 // which use the store, or the filter before, until it is done.
 func (j *Journal) buildKeyFilter() {
-	room := uint64(minFilterKeys)
+	room := j.o.filterKeys
 	if next, trimmed := j.durable.Load(), metaTrimmed.readable(j); next > trimmed {
 		room = max(room, 2*(next-trimmed))
 	}

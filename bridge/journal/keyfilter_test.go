@@ -15,8 +15,11 @@ import (
 // Every key that an append has returned for is known to be taken, whether it came
 // before a filter was built, while it was, or after.
 func TestKeyFilterMissesNoKey(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	j := open(t, dir)
+	// A small filter is built often.
+	small := func(o *Options) { o.filterKeys = 10_000 }
+	j := open(t, dir, small)
 	var mu sync.Mutex
 	var keys []string
 	fill := func(round int) {
@@ -58,10 +61,10 @@ func TestKeyFilterMissesNoKey(t *testing.T) {
 	}
 	fill(0)
 	closeJournal(t, j)
-	j = open(t, dir)
+	j = open(t, dir, small)
 	fill(1)
 	closeJournal(t, j)
-	j = open(t, dir)
+	j = open(t, dir, small)
 	j.background.Wait()
 	for _, key := range keys {
 		if !j.keyFilter.mayHave([]byte(key)) {
@@ -106,13 +109,16 @@ func TestKeyFilterHasFewFalsePositives(t *testing.T) {
 	}
 }
 
-// More than a million ids were kept that were older than the last record that was trimmed (a subject
-// had been held for longer than the retention, while others flowed). The filter had no room for them,
-// and each commit built another, from the whole store.
+// More ids than a filter has room for at least, a million, were kept that were older than the
+// last record that was trimmed (a subject had been held for longer than the retention, while
+// others flowed). The filter had no room for them, and each commit built another, from the
+// whole store.
 func TestKeyFilterIsBuiltOnce(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
-	j := open(t, dir)
-	const n = 1_100_000
+	room := func(o *Options) { o.filterKeys = 10_000 }
+	j := open(t, dir, room)
+	const n = 11_000
 	b := j.db.NewBatch()
 	for i := 1; i <= n; i++ {
 		v := value{appended: time.Now(), seq: uint64(i)}
@@ -131,7 +137,7 @@ func TestKeyFilterIsBuiltOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)
-	j = open(t, dir)
+	j = open(t, dir, room)
 	filter := func() *bloom.BloomFilter {
 		for {
 			j.keyFilter.mu.Lock()

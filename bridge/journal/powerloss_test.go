@@ -15,6 +15,7 @@ import (
 // TestPowerLoss takes away, again and again, all that was not synced, and finds
 // every record that Append had returned for.
 func TestPowerLoss(t *testing.T) {
+	t.Parallel()
 	memory := vfs.NewCrashableMem()
 	j := open(t, "journal", func(o *Options) { o.FS = memory })
 	var mu sync.Mutex

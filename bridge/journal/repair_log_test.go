@@ -117,6 +117,7 @@ func lived(t *testing.T) (dir string) {
 // free, so that the sender's next attempt was answered "duplicate" and dropped; and left
 // records published that had been made pending again because the stream had lost them.
 func TestRepairOfAJournalDamagedAtEveryBatch(t *testing.T) {
+	t.Parallel()
 	dir := lived(t)
 	opened := filepath.Join(t.TempDir(), "opened")
 	if err := os.CopyFS(opened, os.DirFS(dir)); err != nil {
@@ -224,6 +225,7 @@ func TestRepairMakesPendingWhatLostItsStreamSequence(t *testing.T) {
 // A log file that was used before has, behind its end, marks of its former life. They
 // must not make unpublished (healed) records published again.
 func TestRepairTakesNoMarksOfAFormerLog(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
 	noise := func(n int) []byte {
 		b := make([]byte, n)

@@ -99,6 +99,7 @@ func flipByte(t *testing.T, name string, at int64) {
 // TestRepairOfAFlippedByte: whatever single byte of the log is wrong, at most one
 // record suffers, and the report names it.
 func TestRepairOfAFlippedByte(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -105,6 +105,7 @@ func TestTrimLeavesAKeyThatALaterRecordHas(t *testing.T) {
 
 // An id is used again after its window, in the moment in which Trim forgets its first use.
 func TestTrimLeavesAKeyTakenMeanwhile(t *testing.T) {
+	t.Parallel()
 	for round := range 4 {
 		var offset atomic.Int64
 		j := open(t, filepath.Join(t.TempDir(), fmt.Sprint(round)), func(o *Options) {

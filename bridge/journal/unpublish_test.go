@@ -8,6 +8,7 @@ import (
 )
 
 func TestUnpublishFromAPlaceOn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j := open(t, dir)
 	for n := 1; n <= 2500; n++ {
@@ -46,6 +47,7 @@ func TestUnpublishFromAPlaceOn(t *testing.T) {
 func TestUnpublishWhileBodiesAreDropped(t *testing.T) {
 	for _, drop := range []string{"DropPublished", "Trim"} {
 		t.Run(drop, func(t *testing.T) {
+			t.Parallel()
 			without := 0
 			for round := 0; round < 10 && without == 0; round++ {
 				j := open(t, t.TempDir())
