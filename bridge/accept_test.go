@@ -20,6 +20,7 @@ func pulled(id, entity string) bridge.Delivery {
 }
 
 func TestAcceptAll(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.accept(delivery("b", "2"), bridge.Accepted)
@@ -46,6 +47,7 @@ func TestAcceptAll(t *testing.T) {
 // Push and pull bring one event in two serialisations. Whichever came first is the
 // event, and the other is a repeat and no conflict.
 func TestPulledAndPushedIsOneEvent(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.accept(delivery("pushed-first", "1"), bridge.Accepted)
@@ -74,6 +76,7 @@ func TestPulledAndPushedIsOneEvent(t *testing.T) {
 // The first of a page is not acknowledged in time. What stands behind it is on disk too,
 // and counts: it is pending until it is published, and not less than nothing after that.
 func TestAcceptAllCountsBehindOneThatIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.stopNATS()
 	r.open(true, func(o *bridge.Options) { o.WaitForStream, o.AckTimeout = true, 10*time.Millisecond })
@@ -100,6 +103,7 @@ func TestAcceptAllCountsBehindOneThatIsNotAcknowledged(t *testing.T) {
 }
 
 func TestAcceptAllWhenDraining(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(false)
 	r.bridge.Drain()
@@ -109,6 +113,7 @@ func TestAcceptAllWhenDraining(t *testing.T) {
 }
 
 func TestAcceptedEventReachesTheStreamOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	d := delivery("msg_1", "48")
@@ -148,6 +153,7 @@ func TestAcceptedEventReachesTheStreamOnce(t *testing.T) {
 }
 
 func TestIDReusedForOtherBytesIsQuarantined(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.accept(delivery("msg_1", "1"), bridge.Accepted)
@@ -166,6 +172,7 @@ func TestIDReusedForOtherBytesIsQuarantined(t *testing.T) {
 
 // accept.wait_for: stream. What is quarantined hears 202, and its repeat 503, for ever.
 func TestRepeatOfAQuarantinedInStreamMode(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.WaitForStream = true })
 	testwait.Eventually(t, "up", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
@@ -179,6 +186,7 @@ func TestRepeatOfAQuarantinedInStreamMode(t *testing.T) {
 
 // accept.wait_for: stream, and the event can never be stored: that is no 2xx.
 func TestWaitForStreamOfADeadLetter(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m, func(o *bridge.Options) { o.WaitForStream = true })
 	m.set(func() {
@@ -199,6 +207,7 @@ func TestWaitForStreamOfADeadLetter(t *testing.T) {
 // A delivery whose sender's time ran out while it was being written is on disk, and
 // published; it must be counted.
 func TestPendingCountsWhatTimedOut(t *testing.T) {
+	t.Parallel()
 	r := &rig{t: t, dir: t.TempDir()}
 	r.open(false, func(o *bridge.Options) { o.Publisher = &memory{} })
 	gone, cancel := context.WithCancel(t.Context())

@@ -13,6 +13,7 @@ import (
 // after the journal had forgotten it, or a fresh journal beside an old stream. It is not
 // what was accepted; an attempt makes a dead letter of that, and adoption must not swallow it.
 func TestOtherBytesUnderAnIDAreNotAdopted(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	testwait.Eventually(t, "the stream is there", func() bool { return r.bridge.Status(t.Context()).NATS.Up })

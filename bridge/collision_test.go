@@ -21,6 +21,7 @@ func numberedIDs(letter string, n int) (ids []string) {
 // Then the server lost power behind a connection that stayed up, and with it this event. The
 // next event got its sequence, and its mark overwrote the position: nothing found the loss.
 func TestEventAcknowledgedAsADuplicateIsNotLost(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	var lose atomic.Int32
 	r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
@@ -44,6 +45,7 @@ func TestEventAcknowledgedAsADuplicateIsNotLost(t *testing.T) {
 // The process was killed before it had noted the acknowledgements of five events, and learned
 // their stream sequences from the duplicates. Then the server lost three of them.
 func TestEventsKnownFromDuplicatesAfterAKillAreNotLost(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	r.drained()
@@ -73,6 +75,7 @@ func TestEventsKnownFromDuplicatesAfterAKillAreNotLost(t *testing.T) {
 // A client that may not read the stream's state cannot verify it. Two events at one stream
 // sequence prove the loss without that.
 func TestCollisionHealsAStreamThatCannotBeVerified(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	m.look = func(context.Context) error { return bridge.ErrNotPermitted }
 	r := memoryRig(t, m)

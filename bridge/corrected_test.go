@@ -9,6 +9,7 @@ import (
 // A sender repairs an event that could not be published, and sends it again under the
 // same id. It once became a dead letter too, "used before for other bytes".
 func TestCorrectedRepeatIsAccepted(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	broken := bridge.Delivery{Source: "persat", ID: "a", Body: []byte(`{"eventType":NaN}`), Unusable: "not JSON"}

@@ -20,6 +20,7 @@ import (
 // find the stream. The bridge created it again, by which the server deleted what it could
 // not read: all 60 of 60 events were gone.
 func TestStreamThatTheServerCannotReadIsNotCreated(t *testing.T) {
+	t.Parallel()
 	const right = `jetstream: {store_dir: $STORE, key: "correct-horse-battery", cipher: chachapoly}`
 	for name, wrong := range map[string]string{
 		"wrong key":        `jetstream: {store_dir: $STORE, key: "another-key", cipher: chachapoly}`,
@@ -57,6 +58,7 @@ func TestStreamThatTheServerCannotReadIsNotCreated(t *testing.T) {
 
 // A stream that was deleted stays so until an operator says otherwise; then its events go.
 func TestStreamIsRecreatedByAnOperator(t *testing.T) {
+	t.Parallel()
 	n := natstest.Start(t, "")
 	js := n.JetStream()
 	r := &rig{t: t, dir: t.TempDir()}

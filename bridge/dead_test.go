@@ -19,6 +19,7 @@ import (
 // A quarantined event (an id used again) that is replayed while events before it, which were
 // accepted when it was, have not been read yet.
 func TestReplayOfAnUnreadQuarantine(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.stopNATS()
 	r.open(true)
@@ -38,6 +39,7 @@ func TestReplayOfAnUnreadQuarantine(t *testing.T) {
 }
 
 func TestNumericIDs(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(false)
 	bad := func(id, body string) {
@@ -58,12 +60,13 @@ func TestNumericIDs(t *testing.T) {
 // The digest of a dead letter is read from the store's memory after the iterator has
 // gone on; requeued, the record has whatever is there then.
 func TestRequeuedRecordKeepsItsDigest(t *testing.T) {
+	t.Parallel()
 	r := &rig{t: t, dir: t.TempDir()}
 	r.open(false, func(o *bridge.Options) { o.Publisher = &memory{} })
-	const n = 6000
+	const n = 600 // more bytes than the store keeps in its memory
 	var group sync.WaitGroup
 	slots := make(chan struct{}, 64)
-	long := strings.Repeat("x", 6000)
+	long := strings.Repeat("x", 60_000)
 	for i := range n {
 		slots <- struct{}{}
 		group.Go(func() {
@@ -107,6 +110,7 @@ func TestRequeuedRecordKeepsItsDigest(t *testing.T) {
 
 // The clock was set back after an event died.
 func TestDeadLetterFromTheFutureCanBeReplayed(t *testing.T) {
+	t.Parallel()
 	r := &rig{t: t, dir: t.TempDir()}
 	r.open(false, func(o *bridge.Options) { o.Publisher = &memory{} })
 	r.accept(delivery("a", "1"), bridge.Accepted)
@@ -124,6 +128,7 @@ func TestDeadLetterFromTheFutureCanBeReplayed(t *testing.T) {
 
 // Two deliveries that reused an id for other bytes are replayed together.
 func TestTwoDeadLettersOfOneID(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i, want := range []bridge.Outcome{bridge.Accepted, bridge.Quarantined, bridge.Quarantined} {
@@ -144,6 +149,7 @@ func TestTwoDeadLettersOfOneID(t *testing.T) {
 
 // The operator hangs up while dead letters are replayed.
 func TestReplayDeadWithAnOperatorWhoLeaves(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)

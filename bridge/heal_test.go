@@ -81,8 +81,10 @@ func healed(t *testing.T, g prometheus.Gatherer) float64 {
 // TestPowerLossOfNATS takes the tail of the stream away, as a host does that loses
 // power before JetStream has synced.
 func TestPowerLossOfNATS(t *testing.T) {
+	t.Parallel()
 	for _, run := range []string{"bridge stays up", "bridge restarts too", "others have published meanwhile"} {
 		t.Run(run, func(t *testing.T) {
+			t.Parallel()
 			registry := prometheus.NewRegistry()
 			withMetrics := func(o *bridge.Options) { o.Registerer = registry }
 			r := newRig(t)
@@ -139,6 +141,7 @@ func TestPowerLossOfNATS(t *testing.T) {
 // TestDeletedOnPurposeIsNotHealed empties the stream in every way that is not a
 // loss.
 func TestDeletedOnPurposeIsNotHealed(t *testing.T) {
+	t.Parallel()
 	for name, remove := range map[string]func(*testing.T, jetstream.JetStream, jetstream.Stream){
 		"purged": func(t *testing.T, _ jetstream.JetStream, s jetstream.Stream) {
 			if err := s.Purge(t.Context()); err != nil {
@@ -159,6 +162,7 @@ func TestDeletedOnPurposeIsNotHealed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			registry := prometheus.NewRegistry()
 			r := newRig(t)
 			r.open(true, func(o *bridge.Options) { o.Registerer = registry })
@@ -192,6 +196,7 @@ func TestDeletedOnPurposeIsNotHealed(t *testing.T) {
 }
 
 func TestConsumedFromWorkQueueIsNotHealed(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	r := newRig(t)
 	js, hangUp := r.js()

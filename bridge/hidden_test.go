@@ -17,6 +17,7 @@ import (
 // acknowledged as a duplicate at its sequence. Then that server loses power, behind a connection that stays up,
 // and with it this last event. The next event gets its sequence.
 func TestRollbackOfADuplicate(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		var lose atomic.Int32
@@ -51,6 +52,7 @@ func TestRollbackOfADuplicate(t *testing.T) {
 
 // The same after a kill -9: the bridge learns the sequences of what was in flight from duplicates.
 func TestRollbackAfterAKill(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
@@ -86,6 +88,7 @@ func TestRollbackAfterAKill(t *testing.T) {
 // As TestRollbackFilledByAnotherPublisher, but what was published last is a replay: its sequence is in no record,
 // so that the look at it finds all well.
 func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
@@ -134,6 +137,7 @@ func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
 
 // Another bridge that has accepted some of the same deliveries heals first: one of its events comes to lie where it was.
 func TestRollbackThatAnotherBridgeHealsFirst(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
@@ -210,6 +214,7 @@ func (s lookerSession) Message(ctx context.Context, seq uint64) (bridge.Message,
 // goes away in that moment. It loses power, and another publisher fills the sequences before the look is repeated.
 // What the first look had found is not looked at again.
 func TestRollbackBetweenTwoPasses(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := &looker{memory: &memory{created: "1"}}
 		m := l.memory

@@ -92,6 +92,7 @@ func (l *line) Heads(context.Context, uint64, int) ([]bridge.Message, error) { r
 // the log has a line when it began, one for what it waits for, and one when it
 // has ended, with how long and how many.
 func TestOutageIsThreeLines(t *testing.T) {
+	t.Parallel()
 	for name, fail := range map[string]func(attempt int) error{
 		"nothing listens": func(int) error {
 			return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
@@ -102,6 +103,7 @@ func TestOutageIsThreeLines(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			core, logs := observer.New(zap.InfoLevel)
 			nats := new(switchboard)
 			r := newRig(t)
@@ -140,6 +142,7 @@ func TestOutageIsThreeLines(t *testing.T) {
 
 // TestEachKindOfFailureIsLogged: what is wrong may change while NATS is away.
 func TestEachKindOfFailureIsLogged(t *testing.T) {
+	t.Parallel()
 	core, logs := observer.New(zap.InfoLevel)
 	nats := new(switchboard)
 	r := newRig(t)
@@ -160,6 +163,7 @@ func TestEachKindOfFailureIsLogged(t *testing.T) {
 }
 
 func TestOutageSpendsNoAttempts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.MaxAttempts = 1 })
 	r.accept(delivery("before", "1"), bridge.Accepted)
@@ -184,6 +188,7 @@ func TestOutageSpendsNoAttempts(t *testing.T) {
 
 // There is a connection, but JetStream does not answer.
 func TestStatusSaysWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1", look: func(context.Context) error {
 			return errors.New("JetStream is not enabled on the NATS server")
@@ -210,6 +215,7 @@ func (b brief) Connect(ctx context.Context) (bridge.Session, error) {
 }
 
 func TestNoReconnectStorm(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1", look: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
 		core, logs := observer.New(zap.InfoLevel)
@@ -231,6 +237,7 @@ func TestNoReconnectStorm(t *testing.T) {
 // A client that may not look at the stream cannot find out why places come again: to
 // end the session for that helps nobody.
 func TestNoReconnectStormWithoutPermissionToVerify(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 100 {

@@ -18,6 +18,7 @@ import (
 
 // "the stream has lost 10 events whose bodies the journal no longer keeps …: ask the sender to send them again". The sender does.
 func TestSentAgainAfterAnUnrecoverableLoss(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
@@ -50,6 +51,7 @@ func TestSentAgainAfterAnUnrecoverableLoss(t *testing.T) {
 
 // The bodies were dropped for want of room, then the stream loses its tail.
 func TestUnrecoverableLossIsReported(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		core, logs := observer.New(zap.InfoLevel)
@@ -79,6 +81,7 @@ func TestUnrecoverableLossIsReported(t *testing.T) {
 
 // A loss for good, and the process is killed right after the journal has forgotten the places of what was lost.
 func TestKilledBeforeALossIsReported(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	r.acceptMany(0, 20)
@@ -105,6 +108,7 @@ func TestKilledBeforeALossIsReported(t *testing.T) {
 
 // Two losses for good, and what the notice says of them.
 func TestNoticeOfTwoLosses(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	lose := func(n int) {

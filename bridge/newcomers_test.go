@@ -11,6 +11,7 @@ import (
 
 // An event may arrive under a name that nobody has read. It is published, and said once.
 func TestUnknownTypeIsLoggedOnce(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	core, logs := observer.New(zap.InfoLevel)
 	r.open(true, func(o *bridge.Options) { o.Log = zap.New(core) })

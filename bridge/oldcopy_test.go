@@ -22,6 +22,7 @@ import (
 // An old copy of the journal is put back, older than the duplicate window (here 500 ms
 // instead of 2 h): what the stream has already is not published again.
 func TestOldCopyOfTheJournal(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	p := publisherFunc(func(ctx context.Context) (bridge.Session, error) {
 		server := r.nats.Load()
@@ -69,6 +70,7 @@ func TestOldCopyOfTheJournal(t *testing.T) {
 // the copy does not know. The stream has it, and twice: it was repeated before, too, later
 // than the duplicate window. It is neither sent nor counted again.
 func TestRepeatsMeetAnOldCopyOfTheJournal(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.accept(delivery("before", "1"), bridge.Accepted)

@@ -14,6 +14,7 @@ import (
 // Client 48 and work order 48 have nothing in common but the number: the one waited for
 // the other when order was by source and id alone.
 func TestKindsDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &silent{memory: &memory{created: "1"}}
 		b, stop := runInBubble(t, vfs.NewMem(), p)
@@ -38,6 +39,7 @@ func TestKindsDoNotWaitForEachOther(t *testing.T) {
 // An event under a word that nobody knows is of the kind that its payload shows, and
 // waits for the others of its entity.
 func TestKindOfThePayloadOrders(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &silent{memory: &memory{created: "1"}}
 		b, stop := runInBubble(t, vfs.NewMem(), p)
@@ -60,6 +62,7 @@ func TestKindOfThePayloadOrders(t *testing.T) {
 }
 
 func TestEventsOfAnEntityStayInOrder(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(false)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -102,6 +105,7 @@ func TestEventsOfAnEntityStayInOrder(t *testing.T) {
 // Events that Run had taken notice of before the link was lost stand in their lanes
 // when heal makes older ones of the same entity pending.
 func TestHealedEventsComeBeforeThoseThatWaited(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	r.accept(delivery("old", "1"), bridge.Accepted)

@@ -17,6 +17,7 @@ import (
 
 // TestRecreatedStream: what to do is said, and replay does it.
 func TestRecreatedStream(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.Registerer = registry })
@@ -74,6 +75,7 @@ func TestRecreatedStream(t *testing.T) {
 
 // A stream that was made anew is "filled" though not one of its events could be published.
 func TestNoticeOfWhatCannotBeFilled(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 10 {
@@ -117,9 +119,11 @@ func (r *rig) recreated(n int) {
 
 // NATS loses power right after the stream was filled, or in the middle of it.
 func TestPowerLossAndFill(t *testing.T) {
+	t.Parallel()
 	for _, when := range []string{"after", "during"} {
 		t.Run(when, func(t *testing.T) {
-			const n = 3000
+			t.Parallel()
+			const n = 1000
 			registry := prometheus.NewRegistry()
 			r := newRig(t)
 			r.open(true, func(o *bridge.Options) { o.MaxInFlight = 4; o.Registerer = registry })
@@ -129,7 +133,7 @@ func TestPowerLossAndFill(t *testing.T) {
 				t.Fatal(err)
 			}
 			if when == "during" {
-				testwait.Eventually(t, "a part", func() bool { return r.bridge.ReplayNow().Published > 500 })
+				testwait.Eventually(t, "a part", func() bool { return r.bridge.ReplayNow().Published > 200 })
 				r.losePower(kept)
 			}
 			testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
@@ -150,14 +154,15 @@ func TestPowerLossAndFill(t *testing.T) {
 
 // The stream is made anew once more while it is being filled.
 func TestRecreatedWhileFilling(t *testing.T) {
-	const n = 3000
+	t.Parallel()
+	const n = 1000
 	r := newRig(t)
 	r.open(true, func(o *bridge.Options) { o.MaxInFlight = 4 })
 	r.recreated(n)
 	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 		t.Fatal(err)
 	}
-	testwait.Eventually(t, "half", func() bool { return r.bridge.ReplayNow().Published > 500 })
+	testwait.Eventually(t, "half", func() bool { return r.bridge.ReplayNow().Published > 200 })
 	r.deleteStream()
 	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
 	r.drained()
@@ -169,6 +174,7 @@ func TestRecreatedWhileFilling(t *testing.T) {
 
 // The stream is made anew behind a living session, and others have filled it past our places.
 func TestRecreatedAndFilledByOthers(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.acceptMany(0, 5)
@@ -200,6 +206,7 @@ func TestRecreatedAndFilledByOthers(t *testing.T) {
 
 // The command that fills a stream made anew, and what was accepted in one second and appended in the next.
 func TestFillCommandHasTheFirst(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.stopNATS()
 	e, err := publisher.StartEmbedded(t.Context(), publisher.EmbeddedOptions{StoreDir: filepath.Join(r.dir, "nats"), MaxPayload: 8 << 20})
@@ -246,6 +253,7 @@ func TestFillCommandHasTheFirst(t *testing.T) {
 
 // A fill waits for NATS while retention goes on.
 func TestFillAndRetention(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.acceptMany(0, 100)
@@ -274,6 +282,7 @@ func TestFillAndRetention(t *testing.T) {
 
 // A replay of one event does not fill a stream that was made anew.
 func TestNoticeOutlivesAReplayOfOne(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 5 {
@@ -293,6 +302,7 @@ func TestNoticeOutlivesAReplayOfOne(t *testing.T) {
 
 // Nor does a restart.
 func TestNoticeOutlivesARestart(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 5 {
@@ -311,6 +321,7 @@ func TestNoticeOutlivesARestart(t *testing.T) {
 
 // A cancelled replay, or one of a single event, has not filled the stream made anew.
 func TestNoticeStaysUntilTheStreamIsFilled(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 5 {

@@ -14,6 +14,7 @@ import (
 // What is pending when a replay begins is published, and then published once more by the replay,
 // which had not counted it: else an older event of its entity would come last.
 func TestReplayCountsWhatWasPending(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
@@ -43,6 +44,7 @@ func TestReplayCountsWhatWasPending(t *testing.T) {
 
 // CountReplay counts those that "still have their bodies".
 func TestCountReplayOfWhatIsDropped(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 10 {
@@ -60,6 +62,7 @@ func TestCountReplayOfWhatIsDropped(t *testing.T) {
 // A cancelled replay does not end while one of its events stands behind a held one of its entity; until
 // then no other replay can begin.
 func TestCancelledReplayBehindAHeldEvent(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
@@ -95,6 +98,7 @@ func TestCancelledReplayBehindAHeldEvent(t *testing.T) {
 // A replay goes through records of one id twice: the published one and a conflict that
 // was replayed from the dead letters.
 func TestReplayOfTwoRecordsOfOneID(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	d := delivery("same", "1")
@@ -116,6 +120,7 @@ func TestReplayOfTwoRecordsOfOneID(t *testing.T) {
 
 // A heal in the middle of a replay.
 func TestReplayCountsAfterAHeal(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m, func(o *bridge.Options) { o.MaxInFlight = 8 })
 	r.accept(delivery("blocked", "B"), bridge.Accepted)
@@ -149,6 +154,7 @@ func TestReplayCountsAfterAHeal(t *testing.T) {
 
 // A replay of events whose subject is held cannot be ended.
 func TestReplayOfAHeldSubjectCanBeCancelled(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m, func(o *bridge.Options) { o.MaxInFlight = 4 })

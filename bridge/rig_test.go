@@ -226,11 +226,26 @@ func (r *rig) messages() []*jetstream.RawStreamMsg {
 	return messages
 }
 
-// acceptMany accepts n events of twenty entities.
+// acceptMany accepts n events of twenty entities, each entity's in order. Senders of
+// different entities share a sync of the disk.
 func (r *rig) acceptMany(from, n int) {
 	r.t.Helper()
-	for i := from; i < from+n; i++ {
-		r.accept(delivery(fmt.Sprintf("msg_%d", i), fmt.Sprint(i%20)), bridge.Accepted)
+	const entities = 20
+	var senders sync.WaitGroup
+	for first := from; first < from+min(n, entities); first++ {
+		senders.Go(func() {
+			for i := first; i < from+n; i += entities {
+				got, err := r.bridge.Accept(r.t.Context(), delivery(fmt.Sprintf("msg_%d", i), fmt.Sprint(i%entities)))
+				if err != nil || got != bridge.Accepted {
+					r.t.Errorf("accept msg_%d: got %v, %v, want %v", i, got, err, bridge.Accepted)
+					return
+				}
+			}
+		})
+	}
+	senders.Wait()
+	if r.t.Failed() {
+		r.t.FailNow()
 	}
 }
 

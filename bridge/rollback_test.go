@@ -18,6 +18,7 @@ import (
 // A loss was noted while the journal had no places any more (all were past their time). The note
 // stays, and the next session opens all that was published since, which the stream has.
 func TestNotedRollbackWithoutSequences(t *testing.T) {
+	t.Parallel()
 	registry := prometheus.NewRegistry()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m, func(o *bridge.Options) { o.Registerer = registry })
@@ -72,6 +73,7 @@ func rollsBackInASilence(t *testing.T, m *memory, r *rig) {
 // A rollback behind a living connection, with a replay at the end of the stream: the watch looks
 // up a place that is no record's, and finds all well.
 func TestRollbackAfterAReplay(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 5 {
@@ -88,6 +90,7 @@ func TestRollbackAfterAReplay(t *testing.T) {
 // While a look beside the sending has no answer, a silence makes nothing wait: an event goes into the
 // stream that has gone back.
 func TestConfirmingBesideHoldsBack(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 5 {
@@ -128,6 +131,7 @@ func TestConfirmingBesideHoldsBack(t *testing.T) {
 // The stream is made during the first session. Until the next one, what it loses is not noticed before
 // newer events are sent.
 func TestMonitorInTheFirstSession(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1", none: true}
 	r := memoryRig(t, m)
 	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
@@ -142,6 +146,7 @@ func TestMonitorInTheFirstSession(t *testing.T) {
 // The stream goes back behind a living connection, and another publisher fills the places
 // before this bridge publishes again: none of ours comes a second time.
 func TestRollbackFilledByAnotherPublisher(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
@@ -206,6 +211,7 @@ func (s lostAckSession) Publish(e *bridge.Event, done func(bridge.Receipt, error
 // acknowledgement of the first attempt after that is lost: its repeat is a duplicate, at a
 // place that was given before.
 func TestRollbackAndALostAcknowledgement(t *testing.T) {
+	t.Parallel()
 	for _, back := range []int{1, 2, 3} {
 		t.Run(fmt.Sprint(back), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -274,6 +280,7 @@ func (s barrierSession) Publish(e *bridge.Event, done func(bridge.Receipt, error
 // The stream goes back by less than what is in flight: the attempts behind the lost
 // places get places that are new, and hide the loss from the next look.
 func TestShortRollbackUnderAFullWindow(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &barrier{memory: &memory{created: "1"}}
 		r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
@@ -298,6 +305,7 @@ func TestShortRollbackUnderAFullWindow(t *testing.T) {
 // A stream that is rolled back behind a connection that stays up (a cluster, a leaf
 // node) is written over, and what it lost is never missed.
 func TestRollbackBehindALivingConnection(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	for i := range 5 {
@@ -321,6 +329,7 @@ func TestRollbackBehindALivingConnection(t *testing.T) {
 // The stream is made (by its operator) after the session began: what the stream loses
 // before the session after that is taken for "made anew".
 func TestStreamMadeDuringTheSessionIsHealed(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1", none: true}
 	r := memoryRig(t, m)
 	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })

@@ -33,6 +33,7 @@ func behindProxy(t *testing.T) (bridge.Publisher, *natstest.Proxy) {
 // The way to NATS was slow (1 Mbit/s), and one of the newest events had 900 KB: to read it
 // whole took longer than a request may, and no session ever began.
 func TestLargeEventBehindASlowLink(t *testing.T) {
+	t.Parallel()
 	p, proxy := behindProxy(t)
 	r := &rig{t: t, dir: t.TempDir()}
 	with := func(o *bridge.Options) { o.Publisher = p }
@@ -52,6 +53,7 @@ func TestLargeEventBehindASlowLink(t *testing.T) {
 // A look at the stream fetches the newest places whole, bodies and all, sixteen at a time: on a link
 // that is fast enough for the events, but not for that, no session ever begins.
 func TestLargeEventsOverASlowLink(t *testing.T) {
+	t.Parallel()
 	p, proxy := behindProxy(t)
 	r := &rig{t: t, dir: t.TempDir()}
 	with := func(o *bridge.Options) { o.Publisher, o.Log, o.AckTimeout = p, zap.NewNop(), 5*time.Second }

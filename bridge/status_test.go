@@ -47,6 +47,7 @@ func (d *stuckDisk) answer() {
 // The status page waited for the loop, which waited for the disk: exactly when
 // somebody wanted to see it. Time stands still in a bubble unless somebody waits.
 func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		disk, m, registry := new(stuckDisk), &memory{created: "1"}, prometheus.NewRegistry()
 		b, stop := runInBubble(t, errorfs.Wrap(vfs.NewMem(), disk), m, func(o *bridge.Options) { o.Registerer = registry })

@@ -62,6 +62,7 @@ func (s silentSession) Publish(e *bridge.Event, done func(bridge.Receipt, error)
 // a processor until the first attempt had timed out. In a bubble a loop that never waits
 // keeps synctest.Wait from returning.
 func TestStopWaitsWithoutSpinning(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &silent{memory: &memory{created: "1"}}
 		b, stop := runInBubble(t, vfs.NewMem(), p)
@@ -86,6 +87,7 @@ func TestStopWaitsWithoutSpinning(t *testing.T) {
 
 // The loss was noticed, and the bridge stops (or is killed) before it is healed.
 func TestStopBetweenRollbackAndHealing(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &barrier{memory: &memory{created: "1"}}
 		r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
@@ -118,6 +120,7 @@ func TestStopBetweenRollbackAndHealing(t *testing.T) {
 // A bridge that is told to stop while it looks at the stream sends what is pending
 // into the stream that it has not looked at.
 func TestNothingIsSentUnverifiedWhenStopping(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		lost, early := 0, 0
 		for range 12 {

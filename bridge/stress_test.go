@@ -20,9 +20,11 @@ import (
 // failures, replays of dead letters and of what was published, cancels, restarts. In the
 // end nothing is lost, doubled or out of order, and the counts are those of the journal.
 func TestStress(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			m := &memory{created: "1"}
 			random := rand.New(rand.NewPCG(seed, 99))
 			var rmu sync.Mutex

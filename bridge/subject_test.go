@@ -15,6 +15,7 @@ import (
 )
 
 func TestMissingStreamHoldsOnlyUntilItIsThere(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	r.accept(delivery("msg_1", "1"), bridge.Accepted)
@@ -34,6 +35,7 @@ func TestMissingStreamHoldsOnlyUntilItIsThere(t *testing.T) {
 // With a small window, the probes of held subjects take every place in it, and a subject
 // that works is never sent. Times are those of the defaults, a hundredth of each.
 func TestProbesDoNotStarveSubjectsThatWork(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m, func(o *bridge.Options) {
@@ -78,6 +80,7 @@ func (s slowSession) Publish(e *bridge.Event, done func(bridge.Receipt, error)) 
 
 // A window of one, a steady backlog, and a held subject that was repaired.
 func TestWindowOfOneProbes(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m, func(o *bridge.Options) { o.MaxInFlight = 1 })
 	broken := true
@@ -136,7 +139,9 @@ func TestMemoryOfBulkEvents(t *testing.T) {
 		}
 		before := heap() // what other tests have left
 		m := &memory{created: "1", none: true}
-		r := memoryRig(t, m)
+		r := memoryRig(t, m, func(o *bridge.Options) {
+			o.Backoff = bridge.Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5}
+		})
 		const events = 24
 		for i := range events {
 			var b strings.Builder
@@ -168,6 +173,7 @@ func TestMemoryOfBulkEvents(t *testing.T) {
 
 // A bulk event of a held subject with very many entities.
 func TestTooManyEntitiesHeld(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	m.set(func() {

@@ -11,6 +11,7 @@ import (
 
 // A replay of only some of what the stream lacks once cleared the notice of all.
 func TestReplayOfSomeThatTheStreamLacks(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.open(true)
 	for _, id := range []string{"a", "b", "c", "d", "e"} {
@@ -61,6 +62,7 @@ func TestReplayOfSomeThatTheStreamLacks(t *testing.T) {
 // The notice of what nobody could decide was gone after a restart, as soon as retention had
 // dropped the bodies: nobody heard of the events again.
 func TestNoticeOfUndecidedOutlivesTheBodies(t *testing.T) {
+	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
 	r.acceptMany(0, 20)
