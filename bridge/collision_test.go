@@ -25,17 +25,13 @@ func TestEventAcknowledgedAsADuplicateIsNotLost(t *testing.T) {
 	m := &memory{created: "1"}
 	var lose atomic.Int32
 	r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.drained()
 	lose.Store(1)
 	r.accept(delivery("last", "1"), bridge.Accepted) // stored at 6, as the repeat's acknowledgement says
 	r.drained()
-	m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5] })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-	}
+	m.rollBack(5)
+	r.acceptSeries("b", 5, "1")
 	want := append(append(numberedIDs("a", 5), numberedIDs("b", 5)...), "persat:last")
 	testwait.Eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
 	r.drained()
@@ -56,16 +52,12 @@ func TestEventsKnownFromDuplicatesAfterAKillAreNotLost(t *testing.T) {
 		}
 	})
 	r.open(false, func(o *bridge.Options) { o.Publisher = m })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.stop()
 	r.open(true, func(o *bridge.Options) { o.Publisher = m })
 	r.drained()
-	m.set(func() { m.ids, m.bodies = m.ids[:2:2], m.bodies[:2:2] })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-	}
+	m.rollBack(2)
+	r.acceptSeries("b", 5, "1")
 	want := append(numberedIDs("a", 5), numberedIDs("b", 5)...)
 	testwait.Eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })
 	r.drained()
@@ -79,11 +71,9 @@ func TestCollisionHealsAStreamThatCannotBeVerified(t *testing.T) {
 	m := &memory{created: "1"}
 	m.look = func(context.Context) error { return bridge.ErrNotPermitted }
 	r := memoryRig(t, m)
-	for i := range 20 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
-	}
+	r.acceptSeries("a", 20, "")
 	r.drained()
-	m.set(func() { m.ids, m.bodies = m.ids[:12:12], m.bodies[:12:12] })
+	m.rollBack(12)
 	r.accept(delivery("b0", "1"), bridge.Accepted)
 	want := append(numberedIDs("a", 20), "persat:b0")
 	testwait.Eventually(t, "all are in the stream", func() bool { return len(m.stored()) == len(want) })

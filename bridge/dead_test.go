@@ -161,9 +161,7 @@ func TestReplayDeadWithAnOperatorWhoLeaves(t *testing.T) {
 				return nil
 			}
 		})
-		for i := range 20 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 20, "1")
 		r.drained()
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
-	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // The acknowledgement of the last event is lost (the server that has the stream is in trouble); its repeat is
@@ -22,18 +21,14 @@ func TestRollbackOfADuplicate(t *testing.T) {
 		m := &memory{created: "1"}
 		var lose atomic.Int32
 		r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 5, "1")
 		r.drained()
 		lose.Store(1)
 		r.accept(delivery("last", "1"), bridge.Accepted) // stored at 6; the acknowledgement of the repeat says so
 		r.drained()
 		time.Sleep(1200 * time.Millisecond)
-		m.set(func() { m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5] }) // power loss: 6 is gone
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-		}
+		m.rollBack(5) // power loss: 6 is gone
+		r.acceptSeries("b", 5, "1")
 		r.drained()
 		for range 3 { // no later look finds it
 			m.cut()
@@ -64,17 +59,13 @@ func TestRollbackAfterAKill(t *testing.T) {
 			}
 		})
 		r.open(false, func(o *bridge.Options) { o.Publisher = m })
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 5, "1")
 		r.stop()
 		r.open(true, func(o *bridge.Options) { o.Publisher = m })
 		r.drained() // five duplicates
 		time.Sleep(1200 * time.Millisecond)
-		m.set(func() { m.ids, m.bodies = m.ids[:2:2], m.bodies[:2:2] })
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-		}
+		m.rollBack(2)
+		r.acceptSeries("b", 5, "1")
 		r.drained()
 		m.cut()
 		time.Sleep(300 * time.Millisecond)
@@ -92,21 +83,11 @@ func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
-		for i := range 10 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 10, "1")
 		r.drained()
-		if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a0"}}); err != nil {
-			t.Fatal(err)
-		}
-		testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+		r.replayed(bridge.Filter{IDs: []string{"a0"}})
 		time.Sleep(1200 * time.Millisecond)
-		m.set(func() {
-			m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]
-			for i := range 10 { // the other bridge
-				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
-			}
-		})
+		m.rollBackAndFill(5, 10)
 		for i := range 300 { // a day goes on
 			r.accept(delivery(fmt.Sprint("b", i), fmt.Sprint(i)), bridge.Accepted)
 		}
@@ -123,15 +104,7 @@ func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
 		r.open(true, func(o *bridge.Options) { o.Publisher = m })
 		time.Sleep(300 * time.Millisecond)
 		r.drained()
-		lost := 0
-		for i := range 10 {
-			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-				lost++
-			}
-		}
-		if lost > 0 {
-			t.Errorf("%d events answered 2xx and acknowledged are lost for ever, status %+v", lost, r.bridge.Status(t.Context()))
-		}
+		r.nothingLost(m, "a", 10)
 	})
 }
 
@@ -141,9 +114,7 @@ func TestRollbackThatAnotherBridgeHealsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
-		for i := range 10 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 10, "1")
 		r.drained()
 		time.Sleep(1200 * time.Millisecond)
 		m.set(func() {
@@ -154,25 +125,14 @@ func TestRollbackThatAnotherBridgeHealsFirst(t *testing.T) {
 			}
 			// behind a connection that stays up
 		})
-		for i := range 300 {
-			r.accept(delivery(fmt.Sprint("c", i), fmt.Sprint(i)), bridge.Accepted)
-		}
+		r.acceptSeries("c", 300, "")
 		r.drained()
 		for range 3 {
 			m.cut()
 			time.Sleep(200 * time.Millisecond)
 		}
 		r.drained()
-		lost := 0
-		for i := range 10 {
-			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-				lost++
-			}
-		}
-		if lost > 0 {
-			s := r.bridge.Status(t.Context())
-			t.Errorf("%d events answered 2xx and acknowledged are lost for ever; pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
-		}
+		r.nothingLost(m, "a", 10)
 	})
 }
 
@@ -219,9 +179,7 @@ func TestRollbackBetweenTwoPasses(t *testing.T) {
 		l := &looker{memory: &memory{created: "1"}}
 		m := l.memory
 		r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = l; o.MaxInFlight = 4 })
-		for i := range 10 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 10, "1")
 		r.drained()
 		gone, asked := make(chan struct{}), make(chan struct{}, 100)
 		l.mu.Lock()
@@ -236,34 +194,18 @@ func TestRollbackBetweenTwoPasses(t *testing.T) {
 		m.cut()
 		<-asked
 		time.Sleep(100 * time.Millisecond) // 7 to 10 have been found
-		m.set(func() {
-			m.ids, m.bodies = m.ids[:6:6], m.bodies[:6:6] // 7 to 10 are lost
-			for i := range 6 {                            // the other bridge
-				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
-			}
-		})
+		m.rollBackAndFill(6, 6)            // 7 to 10 are lost
 		l.mu.Lock()
 		l.hang = nil
 		l.mu.Unlock()
 		close(gone)
-		for i := range 10 {
-			r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("b", 10, "1")
 		r.drained()
 		for range 3 {
 			m.cut()
 			time.Sleep(100 * time.Millisecond)
 		}
 		r.drained()
-		lost := 0
-		for i := range 10 {
-			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-				lost++
-			}
-		}
-		if lost > 0 {
-			s := r.bridge.Status(t.Context())
-			t.Errorf("%d events answered 2xx and acknowledged are lost for ever: pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
-		}
+		r.nothingLost(m, "a", 10)
 	})
 }

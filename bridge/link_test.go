@@ -240,9 +240,7 @@ func TestNoReconnectStormWithoutPermissionToVerify(t *testing.T) {
 	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	for i := range 100 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
-	}
+	r.acceptSeries("a", 100, "")
 	r.drained()
 	m.set(func() {
 		m.look = func(context.Context) error { return bridge.ErrNotPermitted }

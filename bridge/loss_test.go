@@ -25,9 +25,7 @@ func TestSentAgainAfterAnUnrecoverableLoss(t *testing.T) {
 	r.acceptMany(0, 5)
 	r.drained()
 	kept := r.keepStore()
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprint("b", i), fmt.Sprint(i)), bridge.Accepted)
-	}
+	r.acceptSeries("b", 10, "")
 	r.drained()
 	if n, _, err := r.journal.DropPublished(1 << 30); err != nil || n != 15 { // what journal.max_bytes does
 		t.Fatal(n, err)
@@ -56,9 +54,7 @@ func TestUnrecoverableLossIsReported(t *testing.T) {
 		m := &memory{created: "1"}
 		core, logs := observer.New(zap.InfoLevel)
 		r := memoryRig(t, m, func(o *bridge.Options) { o.Log = zap.New(core) })
-		for i := range 10 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 10, "1")
 		r.drained()
 		if n, _, err := r.journal.DropPublished(1 << 30); n != 10 || err != nil {
 			t.Fatal(n, err)
@@ -90,7 +86,7 @@ func TestKilledBeforeALossIsReported(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	r.stop()
-	m.set(func() { m.ids, m.bodies = m.ids[:10:10], m.bodies[:10:10] })
+	m.rollBack(10)
 	j, err := journal.Open(journal.Options{Dir: r.dir + "/journal"})
 	if err != nil {
 		t.Fatal(err)
@@ -123,9 +119,7 @@ func TestNoticeOfTwoLosses(t *testing.T) {
 		})
 		testwait.Eventually(t, "told", func() bool { return r.bridge.Status(t.Context()).Gone > before })
 	}
-	for i := range 20 {
-		r.accept(delivery(fmt.Sprint("a", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 20, "1")
 	r.drained()
 	lose(10)
 	r.accept(delivery("b", "1"), bridge.Accepted)

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -64,6 +65,27 @@ func (m *memory) cut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sessions[len(m.sessions)-1].Close()
+}
+
+// rollBack leaves the stream its first messages, as a server does that loses power.
+func (m *memory) rollBack(keep int) { m.rollBackAndFill(keep, 0) }
+
+// rollBackAndFill is rollBack, and another bridge publishes behind what is left.
+func (m *memory) rollBackAndFill(keep, others int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ids, m.bodies = m.ids[:keep:keep], m.bodies[:keep:keep]
+	for i := range others {
+		m.ids, m.bodies = append(m.ids, fmt.Sprint("persat:other", i)), append(m.bodies, "x")
+	}
+}
+
+// recreate makes the stream an empty one with another identity, and ends the session.
+func (m *memory) recreate() {
+	m.set(func() {
+		m.created, m.ids, m.bodies = "2", nil, nil
+		m.sessions[len(m.sessions)-1].Close()
+	})
 }
 
 func (m *memory) set(f func()) { m.mu.Lock(); defer m.mu.Unlock(); f() }
@@ -149,6 +171,21 @@ func (s *memorySession) Heads(_ context.Context, from uint64, n int) ([]bridge.M
 		heads = append(heads, bridge.Message{Seq: seq, ID: s.m.ids[seq-1]})
 	}
 	return heads, nil
+}
+
+// nothingLost fails the test unless the stream has all events of a series.
+func (r *rig) nothingLost(m *memory, prefix string, n int) {
+	r.t.Helper()
+	ids, lost := m.stored(), 0
+	for i := range n {
+		if index(ids, fmt.Sprintf("persat:%s%d", prefix, i)) < 0 {
+			lost++
+		}
+	}
+	if lost > 0 {
+		s := r.bridge.Status(r.t.Context())
+		r.t.Errorf("%d events answered 2xx and acknowledged are lost for ever: pending %d, gone %d, notices %q", lost, s.Pending, s.Gone, s.Notices)
+	}
 }
 
 func memoryRig(t *testing.T, m *memory, change ...func(*bridge.Options)) *rig {

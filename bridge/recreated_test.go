@@ -78,19 +78,14 @@ func TestNoticeOfWhatCannotBeFilled(t *testing.T) {
 	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 10, "1")
 	r.drained()
 	if n, _, err := r.journal.DropPublished(1 << 30); n != 10 || err != nil {
 		t.Fatal(n, err)
 	}
-	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
+	m.recreate()
 	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	r.replayed(bridge.Filter{})
 	if n := r.bridge.Status(t.Context()).Notices; len(n) == 0 {
 		t.Errorf("the stream has %d of 10 events, replay %+v, and the notice is gone", len(m.stored()), *r.bridge.ReplayNow())
 	}
@@ -242,10 +237,7 @@ func TestFillCommandHasTheFirst(t *testing.T) {
 	if err != nil || len(list.Records) != 1 {
 		t.Fatal(list, err)
 	}
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{Since: since, Until: until}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	r.replayed(bridge.Filter{Since: since, Until: until})
 	if r.base()["first"] == 0 || len(r.bridge.Status(t.Context()).Notices) != 0 {
 		t.Errorf("notice %q; accepted %s; replay %+v; the stream does not have it, or the notice stays", notice, list.Records[0].Accepted.Format(time.RFC3339Nano), *r.bridge.ReplayNow())
 	}
@@ -280,61 +272,39 @@ func TestFillAndRetention(t *testing.T) {
 	}
 }
 
-// A replay of one event does not fill a stream that was made anew.
-func TestNoticeOutlivesAReplayOfOne(t *testing.T) {
-	t.Parallel()
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a3"}}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
-	if len(r.bridge.Status(t.Context()).Notices) == 0 {
-		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
-	}
-}
-
-// Nor does a restart.
-func TestNoticeOutlivesARestart(t *testing.T) {
-	t.Parallel()
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
-	r.stop()
-	r.open(true, func(o *bridge.Options) { o.Publisher = m })
-	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
-	if len(r.bridge.Status(t.Context()).Notices) == 0 {
-		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
-	}
-}
-
-// A cancelled replay, or one of a single event, has not filled the stream made anew.
+// What has not filled a stream that was made anew leaves its notice.
 func TestNoticeStaysUntilTheStreamIsFilled(t *testing.T) {
-	t.Parallel()
-	m := &memory{created: "1"}
-	r := memoryRig(t, m)
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
-	r.drained()
-	m.set(func() { m.created, m.ids, m.bodies = "2", nil, nil; m.sessions[len(m.sessions)-1].Close() })
-	testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"none"}}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
-	if len(r.bridge.Status(t.Context()).Notices) == 0 {
-		t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
+	for name, do := range map[string]func(*rig, *memory){
+		"a replay of one event": func(r *rig, _ *memory) { r.replayed(bridge.Filter{IDs: []string{"a3"}}) },
+		"a replay of none":      func(r *rig, _ *memory) { r.replayed(bridge.Filter{IDs: []string{"none"}}) },
+		"a replay that was cancelled": func(r *rig, m *memory) {
+			m.set(func() {
+				m.fail = func(*bridge.Event) error { return &bridge.Failure{Class: bridge.Held, Reason: "full"} }
+			})
+			if _, err := r.bridge.StartReplay(r.t.Context(), bridge.Filter{}); err != nil {
+				r.t.Fatal(err)
+			}
+			r.bridge.CancelReplay()
+			testwait.Eventually(r.t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+		},
+		"a restart": func(r *rig, m *memory) {
+			r.stop()
+			r.open(true, func(o *bridge.Options) { o.Publisher = m })
+			testwait.Eventually(r.t, "connected", func() bool { return r.bridge.Status(r.t.Context()).NATS.Up })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &memory{created: "1"}
+			r := memoryRig(t, m)
+			r.acceptSeries("a", 5, "1")
+			r.drained()
+			m.recreate()
+			testwait.Eventually(t, "notice", func() bool { return len(r.bridge.Status(t.Context()).Notices) == 1 })
+			do(r, m)
+			if len(r.bridge.Status(t.Context()).Notices) == 0 {
+				t.Errorf("the notice is gone, and the stream has %d of 5 events", len(m.stored()))
+			}
+		})
 	}
 }

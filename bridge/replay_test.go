@@ -2,7 +2,6 @@ package bridge_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,18 +17,14 @@ func TestReplayCountsWhatWasPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
-		for i := range 300 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
-		}
+		r.acceptSeries("a", 300, "")
 		r.drained()
 		m.set(func() {
 			m.look = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() } // an outage
 			m.sessions[len(m.sessions)-1].Close()
 		})
 		time.Sleep(50 * time.Millisecond)
-		for i := range 200 {
-			r.accept(delivery(fmt.Sprintf("b%d", i), "2"), bridge.Accepted)
-		}
+		r.acceptSeries("b", 200, "2")
 		if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
 			t.Fatal(err)
 		}
@@ -47,9 +42,7 @@ func TestCountReplayOfWhatIsDropped(t *testing.T) {
 	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 10, "1")
 	r.drained()
 	if n, _, err := r.journal.DropPublished(1 << 30); n != 10 || err != nil {
 		t.Fatal(n, err)
@@ -109,10 +102,7 @@ func TestReplayOfTwoRecordsOfOneID(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.drained()
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	r.replayed(bridge.Filter{})
 	if ids := m.stored(); len(ids) != 4 {
 		t.Errorf("replay says %+v, the stream has %v, want 4", *r.bridge.ReplayNow(), ids)
 	}
@@ -124,9 +114,7 @@ func TestReplayCountsAfterAHeal(t *testing.T) {
 	m := &memory{created: "1"}
 	r := memoryRig(t, m, func(o *bridge.Options) { o.MaxInFlight = 8 })
 	r.accept(delivery("blocked", "B"), bridge.Accepted)
-	for i := range 20 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), fmt.Sprint(i)), bridge.Accepted)
-	}
+	r.acceptSeries("a", 20, "")
 	r.drained()
 	m.set(func() {
 		m.fail = func(e *bridge.Event) error {

@@ -180,6 +180,28 @@ func (r *rig) accept(d bridge.Delivery, want bridge.Outcome) {
 	}
 }
 
+// acceptSeries accepts n events one after the other, prefix0, prefix1 and so on, of one
+// entity; of one each, when that is empty.
+func (r *rig) acceptSeries(prefix string, n int, entity string) {
+	r.t.Helper()
+	for i := range n {
+		of := entity
+		if of == "" {
+			of = fmt.Sprint(i)
+		}
+		r.accept(delivery(fmt.Sprint(prefix, i), of), bridge.Accepted)
+	}
+}
+
+// replayed makes a replay and waits for its end.
+func (r *rig) replayed(f bridge.Filter) {
+	r.t.Helper()
+	if _, err := r.bridge.StartReplay(r.t.Context(), f); err != nil {
+		r.t.Fatal(err)
+	}
+	testwait.Eventually(r.t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+}
+
 func (r *rig) drained() {
 	r.t.Helper()
 	testwait.Eventually(r.t, "nothing pending", func() bool { return r.bridge.Status(r.t.Context()).Pending == 0 })

@@ -22,20 +22,16 @@ func TestNotedRollbackWithoutSequences(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m, func(o *bridge.Options) { o.Registerer = registry })
-	for i := range 10 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 10, "1")
 	r.drained()
 	later := time.Now().Add(time.Hour)
 	if n, err := r.journal.Trim(later, later); err != nil || n.Records != 10 { // retention has passed
 		t.Fatal(n, err)
 	}
-	m.set(func() { m.ids, m.bodies = m.ids[:8:8], m.bodies[:8:8] }) // behind a living connection
+	m.rollBack(8) // behind a living connection
 	r.accept(delivery("b0", "1"), bridge.Accepted)
 	r.drained()
-	for i := range 50 {
-		r.accept(delivery(fmt.Sprintf("c%d", i), fmt.Sprint(i)), bridge.Accepted)
-	}
+	r.acceptSeries("c", 50, "")
 	r.drained()
 	m.cut() // days later; nothing is lost
 	r.accept(delivery("d", "1"), bridge.Accepted)
@@ -62,7 +58,7 @@ func TestNotedRollbackWithoutSequences(t *testing.T) {
 func rollsBackInASilence(t *testing.T, m *memory, r *rig) {
 	t.Helper()
 	time.Sleep(1500 * time.Millisecond)
-	m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
+	m.rollBack(3)
 	r.accept(delivery("new", "1"), bridge.Accepted)
 	r.drained()
 	time.Sleep(200 * time.Millisecond)
@@ -76,14 +72,9 @@ func TestRollbackAfterAReplay(t *testing.T) {
 	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.drained()
-	if _, err := r.bridge.StartReplay(t.Context(), bridge.Filter{IDs: []string{"a0"}}); err != nil {
-		t.Fatal(err)
-	}
-	testwait.Eventually(t, "the replay ends", func() bool { return !r.bridge.ReplayNow().Running })
+	r.replayed(bridge.Filter{IDs: []string{"a0"}})
 	rollsBackInASilence(t, m, r)
 }
 
@@ -93,9 +84,7 @@ func TestConfirmingBesideHoldsBack(t *testing.T) {
 	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.drained()
 	looking, answer := make(chan struct{}, 10), make(chan struct{})
 	m.set(func() {
@@ -117,8 +106,8 @@ func TestConfirmingBesideHoldsBack(t *testing.T) {
 	})
 	r.accept(delivery("slow", "2"), bridge.Accepted)
 	<-looking
-	m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] }) // it lost power
-	time.Sleep(1500 * time.Millisecond)                             // a silence
+	m.rollBack(3)                       // it lost power
+	time.Sleep(1500 * time.Millisecond) // a silence
 	r.accept(delivery("new", "1"), bridge.Accepted)
 	time.Sleep(300 * time.Millisecond)
 	close(answer) // it is back
@@ -136,9 +125,7 @@ func TestMonitorInTheFirstSession(t *testing.T) {
 	r := memoryRig(t, m)
 	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	m.set(func() { m.none = false })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.drained()
 	rollsBackInASilence(t, m, r)
 }
@@ -150,16 +137,9 @@ func TestRollbackFilledByAnotherPublisher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memory{created: "1"}
 		r := memoryRig(t, m)
-		for i := range 10 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 10, "1")
 		r.drained()
-		m.set(func() {
-			m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]
-			for i := range 10 { // the other bridge
-				m.ids, m.bodies = append(m.ids, fmt.Sprintf("persat:other%d", i)), append(m.bodies, "x")
-			}
-		})
+		m.rollBackAndFill(5, 10)
 		r.accept(delivery("b", "1"), bridge.Accepted)
 		r.drained()
 		for range 3 { // later sessions do not find it either
@@ -170,15 +150,7 @@ func TestRollbackFilledByAnotherPublisher(t *testing.T) {
 		r.stop()
 		r.open(true, func(o *bridge.Options) { o.Publisher = m })
 		time.Sleep(200 * time.Millisecond)
-		lost := 0
-		for i := range 10 {
-			if index(m.stored(), fmt.Sprintf("persat:a%d", i)) < 0 {
-				lost++
-			}
-		}
-		if lost > 0 {
-			t.Errorf("%d events answered 2xx and acknowledged are lost for ever, status %+v", lost, r.bridge.Status(t.Context()))
-		}
+		r.nothingLost(m, "a", 10)
 	})
 }
 
@@ -219,15 +191,11 @@ func TestRollbackAndALostAcknowledgement(t *testing.T) {
 				var lose atomic.Int32
 				lose.Store(0)
 				r := memoryRig(t, m, func(o *bridge.Options) { o.Publisher = lostAck{m, &lose} })
-				for i := range 10 {
-					r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-				}
+				r.acceptSeries("a", 10, "1")
 				r.drained()
 				m.set(func() { m.ids, m.bodies = m.ids[:10-back:10-back], m.bodies[:10-back:10-back] })
 				lose.Store(1)
-				for i := range 5 {
-					r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-				}
+				r.acceptSeries("b", 5, "1")
 				r.drained()
 				time.Sleep(100 * time.Millisecond)
 				r.drained()
@@ -284,12 +252,10 @@ func TestShortRollbackUnderAFullWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &barrier{memory: &memory{created: "1"}}
 		r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 5, "a")
 		r.drained()
 		m.arm(6)
-		m.set(func() { m.ids, m.bodies = m.ids[:3:3], m.bodies[:3:3] })
+		m.rollBack(3)
 		for i := range 6 {
 			r.accept(delivery(fmt.Sprintf("b%d", i), fmt.Sprint("b", i)), bridge.Accepted)
 		}
@@ -308,14 +274,10 @@ func TestRollbackBehindALivingConnection(t *testing.T) {
 	t.Parallel()
 	m := &memory{created: "1"}
 	r := memoryRig(t, m)
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.drained()
 	m.set(func() { m.ids, m.bodies = nil, nil })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("b%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("b", 5, "1")
 	r.drained()
 	m.cut()
 	r.accept(delivery("c", "1"), bridge.Accepted)
@@ -334,9 +296,7 @@ func TestStreamMadeDuringTheSessionIsHealed(t *testing.T) {
 	r := memoryRig(t, m)
 	testwait.Eventually(t, "connected", func() bool { return r.bridge.Status(t.Context()).NATS.Up })
 	m.set(func() { m.none = false })
-	for i := range 5 {
-		r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-	}
+	r.acceptSeries("a", 5, "1")
 	r.drained()
 	m.set(func() { m.ids, m.bodies = m.ids[:2], m.bodies[:2]; m.sessions[len(m.sessions)-1].Close() })
 	r.accept(delivery("b", "1"), bridge.Accepted)

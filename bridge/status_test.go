@@ -58,7 +58,7 @@ func TestStatusDoesNotWaitForTheDisk(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second) // and what was published is on disk
 		disk.stick()
-		m.set(func() { m.ids, m.bodies = m.ids[:1:1], m.bodies[:1:1] }) // the next session has to heal, which waits for the disk
+		m.rollBack(1) // the next session has to heal, which waits for the disk
 		m.cut()
 		time.Sleep(5 * time.Second)
 		answered := make(chan struct{})

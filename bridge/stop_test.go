@@ -91,9 +91,7 @@ func TestStopBetweenRollbackAndHealing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &barrier{memory: &memory{created: "1"}}
 		r := memoryRig(t, m.memory, func(o *bridge.Options) { o.Publisher = m })
-		for i := range 5 {
-			r.accept(delivery(fmt.Sprintf("a%d", i), "a"), bridge.Accepted)
-		}
+		r.acceptSeries("a", 5, "a")
 		r.drained()
 		looking := make(chan struct{}, 10)
 		m.arm(6)
@@ -126,9 +124,7 @@ func TestNothingIsSentUnverifiedWhenStopping(t *testing.T) {
 		for range 12 {
 			m := &memory{created: "1"}
 			r := memoryRig(t, m)
-			for i := range 5 {
-				r.accept(delivery(fmt.Sprintf("a%d", i), "1"), bridge.Accepted)
-			}
+			r.acceptSeries("a", 5, "1")
 			r.drained()
 			looking := make(chan struct{}, 10)
 			m.set(func() {

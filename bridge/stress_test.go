@@ -57,7 +57,7 @@ func TestStress(t *testing.T) {
 			for time.Now().Before(deadline) {
 				switch intn(30) {
 				case 0:
-					m.set(func() { m.sessions[len(m.sessions)-1].Close() })
+					m.cut()
 				case 1:
 					m.set(func() {
 						keep := max(len(m.ids)-intn(20), 0)
@@ -105,7 +105,7 @@ func TestStress(t *testing.T) {
 			testwait.Eventually(t, "pending 0", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
 			r.bridge.CancelReplay()
 			testwait.Eventually(t, "replay ended", func() bool { now := r.bridge.ReplayNow(); return now == nil || !now.Running })
-			m.set(func() { m.sessions[len(m.sessions)-1].Close() })
+			m.cut()
 			time.Sleep(50 * time.Millisecond)
 			testwait.Eventually(t, "pending 0", func() bool { return r.bridge.Status(t.Context()).Pending == 0 })
 			left := 0

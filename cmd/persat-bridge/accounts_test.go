@@ -16,6 +16,7 @@ import (
 // Two accounts of Persat in one bridge: each has its own path, secret and
 // subjects, and neither can be mistaken for the other.
 func TestTwoAccounts(t *testing.T) {
+	t.Parallel()
 	secrets := map[string]string{"north": newSecret(), "south": newSecret()}
 	prefixes := map[string]string{"north": "acme.norte", "south": "acme.sur"}
 	b := newBridgeProcess(t, "NORTH_SECRET="+secrets["north"], "SOUTH_SECRET="+secrets["south"])

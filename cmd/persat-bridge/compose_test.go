@@ -17,7 +17,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
-	"github.com/persat-bridge/persat-bridge/publisher"
 )
 
 // composeTest runs TestCompose (make compose-test), which takes minutes and
@@ -397,20 +396,6 @@ func (c *project) natsURL(service string) string {
 
 // stream asks a server about the stream, as a consumer.
 func (c *project) stream(url string) *jetstream.StreamInfo {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Second)
-	defer cancel()
-	nc, err := publisher.Dial(ctx, publisher.ConnectOptions{URL: url})
-	if err != nil {
-		return nil
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil
-	}
-	s, err := js.Stream(ctx, "PERSAT")
-	if err != nil {
-		return nil
-	}
-	return s.CachedInfo()
+	c.t.Helper()
+	return streamInfo(c.t, url)
 }

@@ -12,6 +12,7 @@ import (
 
 // A dead letter that comes between the question and the answer: it was not asked about.
 func TestDiscardWhatWasAskedAbout(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	b.Start()
 	bad := func(id string) {

@@ -18,6 +18,7 @@ import (
 // erases one: docs/consuming.md. What was erased stays away, other entities keep all of
 // theirs, and the journal keeps its copy until retention.
 func TestConsumingByEntity(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_SOURCES_PERSAT_SUBJECT=entity")
 	b.Start()
@@ -87,6 +88,7 @@ func TestConsumingByEntity(t *testing.T) {
 
 // The commands of docs/consuming.md do the same.
 func TestConsumingByEntityCLI(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(consumingFile)
 	if err != nil {
 		t.Fatal(err)

@@ -107,6 +107,7 @@ const natsUsers = `authorization: {users: [{user: bridge, password: "open sesame
 // TestOraclePowerLossOfNATS is a NATS host that loses what it had acknowledged and
 // not synced.
 func TestOraclePowerLossOfNATS(t *testing.T) {
+	t.Parallel()
 	half := 2_000
 	if *long {
 		half = 10_000
@@ -151,6 +152,7 @@ func (o *oracle) postCount(n int) {
 
 // TestOracleCluster loses servers of a cluster of three.
 func TestOracleCluster(t *testing.T) {
+	t.Parallel()
 	nodes := natstest.ChildCluster(t, "")
 	all := natstest.URLs(nodes)
 	b := newBridgeProcess(t, "NATS_URL="+all, "PERSAT_BRIDGE_NATS_STREAM_REPLICAS=3", "PERSAT_BRIDGE_PUBLISH_ACK_TIMEOUT=2s", "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
@@ -191,23 +193,33 @@ func streamLeader(t *testing.T, urls string) int {
 	t.Helper()
 	leader := -1
 	testwait.Eventually(t, "the stream has a leader", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		nc, err := publisher.Dial(ctx, publisher.ConnectOptions{URL: urls})
-		if err != nil {
+		info := streamInfo(t, urls)
+		if info == nil || info.Cluster == nil {
 			return false
 		}
-		defer nc.Close()
-		js, err := jetstream.New(nc)
-		if err != nil {
-			return false
-		}
-		stream, err := js.Stream(ctx, "PERSAT")
-		if err != nil || stream.CachedInfo().Cluster == nil {
-			return false
-		}
-		_, err = fmt.Sscanf(stream.CachedInfo().Cluster.Leader, "n%d", &leader)
+		_, err := fmt.Sscanf(info.Cluster.Leader, "n%d", &leader)
 		return err == nil
 	})
 	return leader
+}
+
+// streamInfo is what a server says of the stream; nil when it says nothing.
+func streamInfo(t *testing.T, urls string) *jetstream.StreamInfo {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	nc, err := publisher.Dial(ctx, publisher.ConnectOptions{URL: urls})
+	if err != nil {
+		return nil
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil
+	}
+	stream, err := js.Stream(ctx, "PERSAT")
+	if err != nil {
+		return nil
+	}
+	return stream.CachedInfo()
 }

@@ -109,6 +109,7 @@ func TestLogWriter(t *testing.T) {
 // What read the log ended (a journald that was stopped, a tee, a log shipper), and the
 // next line killed the bridge with SIGPIPE.
 func TestLogReaderEnds(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -138,6 +139,7 @@ func TestLogReaderEnds(t *testing.T) {
 // What read the log stood still (a paused terminal, a log shipper waiting for its disk):
 // the first line that did not fit into the pipe stopped publishing, and SIGTERM.
 func TestLogReaderStandsStill(t *testing.T) {
+	t.Parallel()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ func installNATSCLI(t *testing.T) string {
 
 // The commands of the README read the stream of a bridge.
 func TestNATSCLI(t *testing.T) {
+	t.Parallel()
 	block := between(t, readReadme(t), "nats-cli")
 	bin := installNATSCLI(t)
 	b := newBridgeProcess(t)

@@ -232,12 +232,14 @@ func newRandom(t *testing.T) *rand.Rand {
 }
 
 func TestOracleBridgeKilled(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	killUnderLoad(t, newBridgeProcess(t, "NATS_URL="+n.URL), n.URL)
 }
 
 // TestOracleEverythingKilled: the embedded server dies with the bridge.
 func TestOracleEverythingKilled(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	killUnderLoad(t, b, b.nats)
 }
@@ -269,6 +271,7 @@ func killUnderLoad(t *testing.T, b *bridgeProcess, natsURL string) {
 }
 
 func TestOracleNATSAway(t *testing.T) {
+	t.Parallel()
 	away := 3 * time.Second
 	if *long {
 		away = 20 * time.Second

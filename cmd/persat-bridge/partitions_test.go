@@ -28,6 +28,7 @@ const consumingFile = "../../docs/consuming.md"
 // partitioned stream is made again while they run. In the end each event that was answered
 // 2xx had its effect once, and those of an entity in order, at one consumer.
 func TestOraclePartitions(t *testing.T) {
+	t.Parallel()
 	events, entities, kills := 4000, 200, 2
 	if *long {
 		events, entities, kills = 100_000, 5000, 5

@@ -76,6 +76,7 @@ http {
 // Each 404 was once a reset for nginx, which took both bridges out of its rotation and
 // answered every good event 502 for ten seconds.
 func TestStrangersBodiesBehindNginx(t *testing.T) {
+	t.Parallel()
 	first, second := newBridgeProcess(t), newBridgeProcess(t)
 	address := newNginx(t, first, second)
 	first.Start()

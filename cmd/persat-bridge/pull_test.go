@@ -76,6 +76,7 @@ func pollEndpoint(t *testing.T, faults bool) (*pollserver.Server, string) {
 // TestOraclePull: every item of the polling endpoint is in the stream once, whatever
 // is killed, and whether or not a webhook brings it, too.
 func TestOraclePull(t *testing.T) {
+	t.Parallel()
 	items, kills, away := 3_000, 4, 2*time.Second
 	if *long {
 		items, kills, away = 50_000, 20, 20*time.Second
@@ -200,6 +201,7 @@ func compareOrder(t *testing.T, messages []stored, dir string) {
 // TestPullAlone: a bridge without a public listener, and without any secret but the
 // endpoint's.
 func TestPullAlone(t *testing.T) {
+	t.Parallel()
 	endpoint, url := pollEndpoint(t, false)
 	const items = 500
 	for n := range items {

@@ -63,6 +63,7 @@ func eventBody(eventType, entity, note string) string {
 // TestTooLargeIsADeadLetterUntilTheLimitIsRaised is an event of 2 MiB for a server
 // that takes 1 MiB.
 func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	b := newBridgeProcess(t, "NATS_URL="+n.URL)
 	b.Start()
@@ -110,6 +111,7 @@ func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
 
 // TestHeldSubjectsWaitTheOthersFlow: a denied subject and a full stream.
 func TestHeldSubjectsWaitTheOthersFlow(t *testing.T) {
+	t.Parallel()
 	users := func(denied string) string {
 		return `authorization: {users: [{user: bridge, password: b, permissions: {publish: {deny: [` + denied + `]}}}, {user: reader, password: r}]}`
 	}
@@ -192,6 +194,7 @@ func limit(t *testing.T, url string, messages int64) {
 
 // TestTwoBridgesOnOneStream: what both accepted is stored once.
 func TestTwoBridgesOnOneStream(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	one, two := newBridgeProcess(t, "NATS_URL="+n.URL), newBridgeProcess(t, "NATS_URL="+n.URL)
 	one.Start()
@@ -211,6 +214,7 @@ func TestTwoBridgesOnOneStream(t *testing.T) {
 // TestWaitForStream: a 2xx says that JetStream has it; without NATS there is none,
 // and the repeat finds the event that is kept.
 func TestWaitForStream(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_ACCEPT_WAIT_FOR=stream", "PERSAT_BRIDGE_PUBLISH_ACK_TIMEOUT=500ms", "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=200ms")
 	b.Start()
@@ -238,6 +242,7 @@ func TestWaitForStream(t *testing.T) {
 // TestBacklogOverRestart: much is pending when the bridge starts, and it drains in
 // order. The figures are for the log; they are not asserted on a shared machine.
 func TestBacklogOverRestart(t *testing.T) {
+	t.Parallel()
 	count := 30_000
 	if *long {
 		count = 1_000_000
@@ -337,6 +342,7 @@ func openJournal(t *testing.T, dir string) *journal.Journal {
 // TestJournalTools goes through the tools on a stopped bridge's journal, and after
 // that on one with a byte flipped.
 func TestJournalTools(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	dir := filepath.Join(b.dir, "journal")
 	fillJournal(t, dir, 500)

@@ -17,6 +17,7 @@ import (
 // (or a leaf node) that does not hold the stream. The server that does loses power, and
 // the bridge's connection stays up.
 func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"another publisher is first", "this bridge is first"} {
 		t.Run(what, func(t *testing.T) {
 			nodes := natstest.ChildCluster(t, "")

@@ -73,6 +73,7 @@ func flip(s string, i int) string {
 const secondSecret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 func TestServeTakesWhatTheSvixLibrarySigned(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_SOURCES_PERSAT_SECRETS="+testSecret+","+secondSecret)
 	b.Start()
 	const body = `{"eventType":"workorder.created","payload":{"_id":"48","note":"Revisar la caldera, ñandú"}}`
@@ -137,6 +138,7 @@ func flipBase64(t *testing.T, s string) string {
 // TestServeHostileBodies posts what must neither get to a subject or header it
 // should not, nor be lost, nor end the connection to NATS.
 func TestServeHostileBodies(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	b.Start()
 	event := func(eventType string) string { return fmt.Sprintf(`{"eventType":%q,"payload":{"_id":"1"}}`, eventType) }

@@ -29,6 +29,7 @@ func readOnly(t *testing.T, dir, at string) {
 // The tools could not read a backup of the journal where it cannot be written: on a
 // snapshot, or in a container's read-only volume.
 func TestJournalToolsOnASnapshot(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	b.Start()
 	for _, id := range []string{"a", "b", "c"} {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestStatusCommand(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	b := newBridgeProcess(t, "NATS_URL="+n.URL)
 
@@ -60,6 +61,7 @@ func TestStatusCommand(t *testing.T) {
 }
 
 func TestReplayCancelCommand(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	b.Start()
 	b.post("a", eventBody("workorder.created", "1", ""))

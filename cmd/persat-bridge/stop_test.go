@@ -26,6 +26,7 @@ const shutdownTimeout = 20 * time.Second
 // Whoever posts while the bridge stops hears 2xx, 503, or that nobody listens
 // any more. He never waits in vain, and no 2xx is lost.
 func TestSIGTERMUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		env  func(t *testing.T) []string
@@ -100,6 +101,7 @@ func postUntilRefused(o *oracle, entity string) {
 // A release is rolled out to two bridges behind one address while events come
 // in: each stops and starts again in turn.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	bridges := []*bridgeProcess{newBridgeProcess(t, "NATS_URL="+n.URL), newBridgeProcess(t, "NATS_URL="+n.URL)}
 	for _, b := range bridges {

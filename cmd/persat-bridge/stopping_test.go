@@ -49,11 +49,16 @@ func fillDead(t *testing.T, dir string, n int) {
 
 // An operator looks at or changes dead letters while the bridge is told to stop.
 func TestStopWhileAnOperatorLooks(t *testing.T) {
+	t.Parallel()
+	dead := filepath.Join(t.TempDir(), "journal")
+	fillDead(t, dead, 20_000)
 	for _, what := range []string{"GET /api/dead?limit=1", "GET /api/events?q=nothing", "POST /api/dead/discard?all=true"} {
 		t.Run(strings.ReplaceAll(what, "/", "_"), func(t *testing.T) {
 			n := natstest.StartChild(t, "")
 			b := newBridgeProcess(t, "NATS_URL="+n.URL)
-			fillDead(t, filepath.Join(b.dir, "journal"), 20_000)
+			if err := os.CopyFS(filepath.Join(b.dir, "journal"), os.DirFS(dead)); err != nil {
+				t.Fatal(err)
+			}
 			b.Start()
 			method, path, _ := strings.Cut(what, " ")
 			stop := make(chan struct{})
@@ -95,6 +100,7 @@ func TestStopWhileAnOperatorLooks(t *testing.T) {
 
 // A reload while the bridge is still starting (a large journal, a large NATS store).
 func TestSIGHUPWhileStarting(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	fillDead(t, filepath.Join(b.dir, "journal"), 100)
 	for i := range 3 {
@@ -133,6 +139,7 @@ func holdsFile(pid int, dir string) bool {
 
 // SIGTERM while the way to NATS takes no more bytes (a black hole, with larger events).
 func TestStopOverABlackHole(t *testing.T) {
+	t.Parallel()
 	n := natstest.StartChild(t, "")
 	p := natstest.NewProxy(t, n.Host)
 	b := newBridgeProcess(t, "NATS_URL="+p.URL)

@@ -12,6 +12,7 @@ import (
 // A deleted stream that had somebody else's messages too is not created again until an
 // operator says so.
 func TestStreamRecreate(t *testing.T) {
+	t.Parallel()
 	n := natstest.Start(t, "")
 	js := n.JetStream()
 	b := newBridgeProcess(t, "NATS_URL="+n.URL)

@@ -55,6 +55,7 @@ func steersTerminal(text string) bool {
 
 // Every command that prints what came from outside does so visibly, as text and as JSON.
 func TestStrangersBytesOnTheTerminal(t *testing.T) {
+	t.Parallel()
 	const evil = "\u009b2J\u202e\x7f"
 	b := newBridgeProcess(t)
 	b.Start()

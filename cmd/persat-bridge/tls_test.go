@@ -235,6 +235,7 @@ func TestSIGHUPReadsTheCertificate(t *testing.T) {
 // with the old one is taken until the hangup, with the new one after it, and
 // with both where both are there.
 func TestSIGHUPReadsTheSecrets(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "secrets")
 	old, fresh := testSecret, newSecret()
 	write := func(lines ...string) {

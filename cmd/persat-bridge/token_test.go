@@ -13,6 +13,7 @@ import (
 // A token in the URL of a server stands where a user's name does, and was shown like one:
 // by check, tail and the API.
 func TestTokenInAURLIsNotShown(t *testing.T) {
+	t.Parallel()
 	const token = "sEcReT-t0ken"
 	n := natstest.StartChild(t, "authorization: {token: "+token+"}")
 	url := strings.Replace(n.URL, "nats://", "nats://"+token+"@", 1)

@@ -154,6 +154,7 @@ func subscribe(t *testing.T, url string) chan *nats.Msg {
 // published by the next process of the bridge: one trace, from the sender's span
 // to the consumer's.
 func TestTraceAcrossRestart(t *testing.T) {
+	t.Parallel()
 	o := newOTLP(t)
 	n := natstest.NewChild(t, "")
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.URL, "PERSAT_BRIDGE_TRACING_ENABLED=true",
@@ -205,6 +206,7 @@ func TestTraceAcrossRestart(t *testing.T) {
 
 // TestTraceOff: without tracing the sender's context passes as it came.
 func TestTraceOff(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t)
 	b.Start()
 	messages := subscribe(t, b.nats)
@@ -216,6 +218,7 @@ func TestTraceOff(t *testing.T) {
 
 // TestTraceCollectorAway: a collector that is not there costs no event, and a line.
 func TestTraceCollectorAway(t *testing.T) {
+	t.Parallel()
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_TRACING_ENABLED=true", "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1",
 		"OTEL_BSP_SCHEDULE_DELAY=10", "OTEL_BSP_EXPORT_TIMEOUT=100", "OTEL_EXPORTER_OTLP_TIMEOUT=100")
 	b.Start()
@@ -233,6 +236,7 @@ func TestTraceCollectorAway(t *testing.T) {
 }
 
 func TestTraceVariables(t *testing.T) {
+	t.Parallel()
 	for _, variable := range []string{"OTEL_TRACES_EXPORTER=zipkin", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"} {
 		b := newBridgeProcess(t, "PERSAT_BRIDGE_TRACING_ENABLED=true", variable)
 		b.Launch()

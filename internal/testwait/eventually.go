@@ -3,8 +3,11 @@
 package testwait
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -24,15 +27,24 @@ func Eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// FreePort returns a port of the loopback that was free a moment ago.
+// FreePort returns a port of the loopback that was free a moment ago. It is below those
+// that Linux gives to outgoing connections (32768 and up): a server that is away for a
+// moment finds it free again, however many clients call meanwhile.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, above = 12_000, 32_000
+	for {
+		port := lowest + rand.IntN(above-lowest)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // FreeAddress returns a loopback address whose port was free a moment ago.
