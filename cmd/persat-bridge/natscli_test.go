@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,8 @@ import (
 // in go.mod: it would bring more modules than all of the bridge has.
 const natsCLI = "github.com/nats-io/natscli/nats@v0.5.1"
 
+var installing sync.Mutex
+
 // installNATSCLI builds the nats command, the first time in about a minute, and
 // returns the directory it is in.
 func installNATSCLI(t *testing.T) string {
@@ -33,6 +36,11 @@ func installNATSCLI(t *testing.T) string {
 	bin := filepath.Join(cache, "persat-bridge-test", "nats-"+release)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
+	installing.Lock()
+	defer installing.Unlock()
+	if exec.CommandContext(ctx, filepath.Join(bin, "nats"), "--version").Run() == nil {
+		return bin
+	}
 	install := exec.CommandContext(ctx, "go", "install", natsCLI)
 	install.Env = append(os.Environ(), "GOBIN="+bin, "GOFLAGS=")
 	if output, err := install.CombinedOutput(); err != nil {

@@ -29,7 +29,7 @@ const consumingFile = "../../docs/consuming.md"
 // 2xx had its effect once, and those of an entity in order, at one consumer.
 func TestOraclePartitions(t *testing.T) {
 	t.Parallel()
-	events, entities, kills := 4000, 200, 2
+	events, entities, kills := 2000, 100, 2
 	if *long {
 		events, entities, kills = 100_000, 5000, 5
 	}

@@ -243,7 +243,7 @@ func TestWaitForStream(t *testing.T) {
 // order. The figures are for the log; they are not asserted on a shared machine.
 func TestBacklogOverRestart(t *testing.T) {
 	t.Parallel()
-	count := 30_000
+	count := 10_000
 	if *long {
 		count = 1_000_000
 	}

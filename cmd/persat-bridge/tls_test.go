@@ -156,6 +156,7 @@ func TestTLSHTTP2(t *testing.T) {
 }
 
 func TestTLSRenewedCertificate(t *testing.T) {
+	t.Parallel()
 	p := newKeyPair(t, 1)
 	b, address := newTLSBridge(t, p)
 	b.Start()
@@ -211,6 +212,7 @@ func TestTLSRenewedCertificate(t *testing.T) {
 // A copy that keeps the times changes nothing that can be seen from outside of
 // the files: SIGHUP is for that.
 func TestSIGHUPReadsTheCertificate(t *testing.T) {
+	t.Parallel()
 	p := newKeyPair(t, 1)
 	at := time.Now().Add(-time.Hour).Truncate(time.Second)
 	keepTimes := func() {
