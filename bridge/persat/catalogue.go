@@ -13,7 +13,7 @@ const (
 	OneOrMany Shape = "object or array"
 )
 
-// Entry is one row of the catalogue of events. The table of the README, the
+// Entry is one row of the catalogue of events. The table of docs/events.md, the
 // schemas of package schema, the samples and the AsyncAPI document are made
 // from it, so that they cannot say different things.
 //

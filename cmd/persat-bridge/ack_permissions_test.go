@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"testing"
@@ -51,23 +50,18 @@ func TestAcknowledgementPermissions(t *testing.T) {
 	}
 }
 
-// The lists of both READMEs are those of permissions.conf, and what is optional there.
-func TestReadmePermissions(t *testing.T) {
+// The list of docs/nats-permissions.md is that of permissions.conf, and what is optional there.
+func TestDocumentedPermissions(t *testing.T) {
 	want := slices.Concat(permissionsOf(t, "bridge"), permissionsOf(t, "consumer"), []string{resetPermission})
 	slices.Sort(want)
 	want = slices.Compact(want)
-	for _, file := range []string{"../../README.md", "../../README.es.md"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, m := range regexp.MustCompile("(?m)^\\| `((?:\\$JS|_INBOX|persat)\\.\\S+)` \\|").FindAllStringSubmatch(string(text), -1) {
-			got = append(got, m[1])
-		}
-		slices.Sort(got)
-		if got = slices.Compact(got); !slices.Equal(got, want) {
-			t.Errorf("%s: got permissions\n%q, want\n%q", file, got, want)
-		}
+	var got []string
+	row := regexp.MustCompile("(?m)^\\| `((?:\\$JS|_INBOX|persat)\\.\\S+)` \\|")
+	for _, m := range row.FindAllStringSubmatch(readDocument(t, "../../docs/nats-permissions.md"), -1) {
+		got = append(got, m[1])
+	}
+	slices.Sort(got)
+	if got = slices.Compact(got); !slices.Equal(got, want) {
+		t.Errorf("got permissions\n%q, want\n%q", got, want)
 	}
 }

@@ -349,7 +349,7 @@ func (c *project) checkHardening(service string) {
 	}
 }
 
-// checkRotation gives the running bridge another secret, as the README says.
+// checkRotation gives the running bridge another secret, as docs/deploying.md says.
 func (c *project) checkRotation() {
 	c.t.Helper()
 	env, err := os.ReadFile(c.env)

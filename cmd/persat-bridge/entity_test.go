@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -89,10 +88,7 @@ func TestConsumingByEntity(t *testing.T) {
 // The commands of docs/consuming.md do the same.
 func TestConsumingByEntityCLI(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(consumingFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := readDocument(t, consumingFile)
 	bin := installNATSCLI(t)
 	b := newBridgeProcess(t, "PERSAT_BRIDGE_SOURCES_PERSAT_SUBJECT=entity")
 	b.Start()

@@ -49,10 +49,10 @@ func installNATSCLI(t *testing.T) string {
 	return bin
 }
 
-// The commands of the README read the stream of a bridge.
+// The commands of docs/consuming.md read the stream of a bridge.
 func TestNATSCLI(t *testing.T) {
 	t.Parallel()
-	block := between(t, readReadme(t), "nats-cli")
+	block := between(t, readDocument(t, consumingFile), "nats-cli")
 	bin := installNATSCLI(t)
 	b := newBridgeProcess(t)
 	b.Start()
@@ -128,7 +128,7 @@ func (n natsCommands) run(block string, known []documented) {
 	}
 }
 
-// shell runs one line as a reader of the README would.
+// shell runs one line as a reader of the document would.
 type shell struct {
 	t    *testing.T
 	line string

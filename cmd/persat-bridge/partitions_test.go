@@ -21,8 +21,6 @@ import (
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
-const consumingFile = "../../docs/consuming.md"
-
 // TestOraclePartitions runs the commands of docs/consuming.md for parallel consumers, on
 // the real bridge: four processes, each with a partition. One of them is killed, and the
 // partitioned stream is made again while they run. In the end each event that was answered
@@ -176,10 +174,7 @@ type partitionConsumer struct {
 // partitionConsumers are the commands of docs/consuming.md, not yet started.
 func partitionConsumers(t *testing.T, url string) (all []*partitionConsumer) {
 	t.Helper()
-	text, err := os.ReadFile(consumingFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := readDocument(t, consumingFile)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "consumer")
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "../../bridge/persat/examples/consumer").CombinedOutput(); err != nil {

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,13 +13,18 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 )
 
-var update = flag.Bool("update", false, "write the generated parts of README.md instead of comparing them")
+var update = flag.Bool("update", false, "write the generated parts of the documents instead of comparing them")
 
-const readmeFile = "../../README.md"
+// The documents whose blocks tests run or generate.
+const (
+	readmeFile    = "../../README.md"
+	eventsFile    = "../../docs/events.md"
+	consumingFile = "../../docs/consuming.md"
+)
 
-func readReadme(t *testing.T) string {
+func readDocument(t *testing.T, file string) string {
 	t.Helper()
-	text, err := os.ReadFile(readmeFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,19 +42,19 @@ func between(t *testing.T, text, name string) string {
 	return block
 }
 
-// TestReadmeCatalogue keeps the table of events as the catalogue has it:
+// TestEventsCatalogue keeps the table of events as the catalogue has it:
 //
 //	go test ./cmd/persat-bridge -run Catalogue -update
-func TestReadmeCatalogue(t *testing.T) {
-	text := readReadme(t)
+func TestEventsCatalogue(t *testing.T) {
+	text := readDocument(t, eventsFile)
 	have, want := between(t, text, "catalogue"), catalogueTable()
 	if have == want {
 		return
 	}
 	if !*update {
-		t.Fatal("the table of events in README.md is not what the catalogue says: go test ./cmd/persat-bridge -run Catalogue -update")
+		t.Fatal("the table of events in docs/events.md is not what the catalogue says: go test ./cmd/persat-bridge -run Catalogue -update")
 	}
-	if err := os.WriteFile(readmeFile, []byte(strings.Replace(text, "<!-- catalogue -->\n"+have, "<!-- catalogue -->\n"+want, 1)), 0o644); err != nil {
+	if err := os.WriteFile(eventsFile, []byte(strings.Replace(text, "<!-- catalogue -->\n"+have, "<!-- catalogue -->\n"+want, 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -90,12 +94,16 @@ var (
 	heading = regexp.MustCompile(`(?m)^(#+) `)
 	command = regexp.MustCompile("`((?:bin/)?persat-bridge [^`]+|make [a-z-]+|go (?:run|test|build) [^`]+|nats [^`]+)`")
 	row     = regexp.MustCompile("(?m)^\\| `([A-Za-z]+\\.[A-Za-z]+)`")
+	label   = regexp.MustCompile(`"[^"]*"`)
 	comment = regexp.MustCompile(`(?m)[ \t]*(#|//) .*$`)
 )
 
 func outlineOf(text string) outline {
 	var o outline
 	for _, block := range fence.FindAllString(text, -1) {
+		if strings.HasPrefix(block, "```mermaid") {
+			block = label.ReplaceAllString(block, `""`)
+		}
 		o.code = append(o.code, comment.ReplaceAllString(block, ""))
 	}
 	text = fence.ReplaceAllString(text, "")
@@ -112,37 +120,37 @@ func outlineOf(text string) outline {
 	return o
 }
 
-// The Spanish README says the same: the same chapters, the same code but for its
+// The Spanish documents say the same: the same chapters, the same code but for its
 // comments, the same commands.
-func TestReadmeSpanish(t *testing.T) {
-	text, err := os.ReadFile("../../README.es.md")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("there is no README.es.md yet")
-	}
+func TestSpanish(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.es.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, want := outlineOf(string(text)), outlineOf(readReadme(t))
-	compare := func(what string, got, want []string) {
-		t.Helper()
-		for i := range max(len(got), len(want)) {
-			a, b := "nothing", "nothing"
-			if i < len(got) {
-				a = got[i]
-			}
-			if i < len(want) {
-				b = want[i]
-			}
-			if a != b {
-				t.Errorf("%s %d of README.es.md: got %s, README.md has %s", what, i+1, a, b)
-				return
+	for _, file := range append(files, "../../README.es.md") {
+		original := strings.TrimSuffix(file, ".es.md") + ".md"
+		got, want := outlineOf(readDocument(t, file)), outlineOf(readDocument(t, original))
+		compare := func(what string, got, want []string) {
+			t.Helper()
+			for i := range max(len(got), len(want)) {
+				a, b := "nothing", "nothing"
+				if i < len(got) {
+					a = got[i]
+				}
+				if i < len(want) {
+					b = want[i]
+				}
+				if a != b {
+					t.Errorf("%s %d of %s: got %s, %s has %s", what, i+1, file, a, original, b)
+					return
+				}
 			}
 		}
+		compare("heading", got.headings, want.headings)
+		compare("code block", got.code, want.code)
+		compare("command", got.commands, want.commands)
+		compare("event", got.events, want.events)
 	}
-	compare("heading", got.headings, want.headings)
-	compare("code block", got.code, want.code)
-	compare("command", got.commands, want.commands)
-	compare("event", got.events, want.events)
 }
 
 func TestOutline(t *testing.T) {
