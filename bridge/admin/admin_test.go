@@ -181,7 +181,7 @@ func TestPageIsClosed(t *testing.T) {
 	if policy := header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") {
 		t.Errorf("policy is %q", policy)
 	}
-	for _, file := range []string{"/", "/page/page.css", "/page/page.js", "/page/chart.js", "/page/words.js", "/page/api.js", "/page/dead.js", "/page/dom.js", "/page/drawer.js", "/page/events.js", "/page/format.js", "/page/history.js", "/page/replay.js", "/page/state.js", "/page/stream.js", "/page/icon.svg"} {
+	for _, file := range []string{"/", "/page/page.css", "/page/page.js", "/page/chart.js", "/page/words.js", "/page/api.js", "/page/dead.js", "/page/dom.js", "/page/drawer.js", "/page/events.js", "/page/format.js", "/page/history.js", "/page/reasons.js", "/page/replay.js", "/page/state.js", "/page/stream.js", "/page/icon.svg"} {
 		code, text, header := call(t, "GET", hs.URL+file, "")
 		if code != http.StatusOK {
 			t.Errorf("%s: got %d", file, code)

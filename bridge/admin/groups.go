@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 // DeadGroup is the dead letters that died of one reason.
@@ -17,7 +18,7 @@ type DeadGroup struct {
 	Group string `json:"group"`
 	// Reason is that of the newest, with its code and parameters.
 	Reason string `json:"reason"`
-	Explanation
+	reason.Explanation
 	Count int `json:"count"`
 	// Publishable is how many of them have an event type: the others can only be
 	// discarded.
@@ -66,7 +67,7 @@ func (s *Server) deadGroups(c echo.Context) error {
 			r := &letters[i]
 			key, known := keys[r.Reason]
 			if !known {
-				if key = groupOf(r.Reason); len(keys) < groupsPage {
+				if key = reason.Group(r.Reason); len(keys) < groupsPage {
 					keys[r.Reason] = key
 				}
 			}
@@ -88,7 +89,7 @@ func (s *Server) deadGroups(c echo.Context) error {
 		after = letters[len(letters)-1].Record
 	}
 	for key, g := range byKey {
-		g.Explanation = Explain(g.Reason)
+		g.Explanation = reason.Explain(g.Reason)
 		for t, n := range types[key] {
 			g.Types = append(g.Types, GroupedType{t, n})
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// The status page: one HTML file, one style sheet, three scripts, nothing from
+// The status page: one HTML file, one style sheet, some scripts, nothing from
 // elsewhere, and all by relative addresses, so that a proxy may have it below a path.
 // It holds no data of its own, so it needs no token; it asks for it
 // when the API does.
@@ -47,6 +47,11 @@ func pageRoutes(e *echo.Echo) error {
 		}
 		e.Match(reads, route, servePage(content, pageTypes[path.Ext(file.Name())]))
 	}
+	reasons, err := reasonsFile()
+	if err != nil {
+		return err
+	}
+	e.Match(reads, "/page/reasons.js", servePage(reasons, pageTypes[".js"]))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 const (
@@ -42,7 +43,7 @@ func filterOf(q url.Values, others ...string) (bridge.Filter, error) {
 		Any: q.Get("q"), State: journal.State(q.Get("state")), Reason: q.Get("reason"),
 	}
 	if group := q.Get("group"); group != "" {
-		f.ReasonFits = func(reason string) bool { return reason != "" && groupOf(reason) == group }
+		f.ReasonFits = func(text string) bool { return text != "" && reason.Group(text) == group }
 	}
 	switch f.State {
 	case "", journal.Pending, journal.Published, journal.Dead, journal.Discarded:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 // Level says how a bridge is.
@@ -41,7 +42,7 @@ type Phrase struct {
 	Queued  int64   `json:"queued,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
 	Reason  string  `json:"reason,omitempty"`
-	Explanation
+	reason.Explanation
 }
 
 const (
@@ -59,7 +60,7 @@ func NewSentence(s bridge.Status, zone *time.Location) Sentence {
 	d := derivation{status: s, level: Good, head: "publishing", remedies: []Phrase{}}
 	d.derive()
 	for i := range d.remedies {
-		d.remedies[i].Explanation = Explain(d.remedies[i].Reason)
+		d.remedies[i].Explanation = reason.Explain(d.remedies[i].Reason)
 	}
 	sentence := Sentence{Level: d.level, Head: Phrase{Code: d.head}, Facts: d.facts, Remedies: d.remedies}
 	facts := make([]string, len(d.facts))

@@ -27,12 +27,13 @@ type Status struct {
 	Quarantined int `json:"quarantined"`
 }
 
+// The states of a Status.
 const (
-	statePulling  = "pulling"
-	stateCaughtUp = "caught_up"
-	stateFailing  = "failing"
-	stateHeld     = "held"
-	stateRefused  = "refused"
+	StatePulling  = "pulling"
+	StateCaughtUp = "caught_up"
+	StateFailing  = "failing" // passes by itself
+	StateHeld     = "held"    // an operator has to act
+	StateRefused  = "refused" // the journal takes nothing
 )
 
 // CodeJournal: the journal takes nothing at the moment.
@@ -54,7 +55,7 @@ type state struct {
 const noticeAfter = 2 * time.Minute
 
 func (s *state) begin(source string, notice func(string), now time.Time) {
-	s.status, s.notice = Status{Source: source, State: statePulling, Since: now}, notice
+	s.status, s.notice = Status{Source: source, State: StatePulling, Since: now}, notice
 }
 
 // failed notes a failed fetch. The log gets the first, and the first of another kind.
@@ -66,9 +67,9 @@ func (s *state) failed(f *Failure, now time.Time, log *zap.Logger) {
 	if again {
 		s.status.Text = f.Error()
 	} else {
-		state := stateFailing
+		state := StateFailing
 		if f.Held() {
-			state = stateHeld
+			state = StateHeld
 		}
 		s.become(state, f.Code, f.Error(), now)
 		log.Warn("pulling has stopped; it is tried again by itself", zap.String("code", string(f.Code)), zap.Error(f))
@@ -91,16 +92,16 @@ func (s *state) worked(now time.Time, log *zap.Logger) {
 			s.notice("")
 		}
 	}
-	if s.status.State != stateRefused {
-		s.become(statePulling, "", "", now)
+	if s.status.State != StateRefused {
+		s.become(StatePulling, "", "", now)
 	}
 }
 
 func (s *state) caughtUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.status.State == statePulling {
-		s.become(stateCaughtUp, "", "", time.Now())
+	if s.status.State == StatePulling {
+		s.become(StateCaughtUp, "", "", time.Now())
 	}
 }
 
@@ -112,7 +113,7 @@ func (s *state) refused(err error, now time.Time, log *zap.Logger) {
 		log.Warn("pulling waits: the journal takes no events; the endpoint keeps the rest", zap.Error(err))
 	}
 	s.full = true
-	s.become(stateRefused, CodeJournal, err.Error(), now)
+	s.become(StateRefused, CodeJournal, err.Error(), now)
 }
 
 // taken notes that the journal took all it was given.
@@ -122,7 +123,7 @@ func (s *state) taken(log *zap.Logger) {
 	if s.full {
 		s.full = false
 		log.Info("pulling goes on: the journal takes events again")
-		s.become(statePulling, "", "", time.Now())
+		s.become(StatePulling, "", "", time.Now())
 	}
 }
 
@@ -166,7 +167,7 @@ func (p *Puller) Status() Status {
 // lag is how far the newest item on disk is behind; 0 when the endpoint had no more.
 func (p *Puller) lag(now time.Time) time.Duration {
 	s := p.Status()
-	if s.State == stateCaughtUp {
+	if s.State == StateCaughtUp {
 		return 0
 	}
 	since := s.Since

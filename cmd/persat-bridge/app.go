@@ -18,6 +18,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/admin"
+	"github.com/persat-bridge/persat-bridge/bridge/alert"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/bridge/pull"
@@ -40,6 +41,7 @@ type app struct {
 	webhook           *webhook.Server
 	pullers           []*pull.Puller
 	admin             *admin.Server
+	alerter           *alert.Alerter // nil: nobody is told
 	registry          *prometheus.Registry
 
 	closers []closer // what run's servers do not close themselves
@@ -178,6 +180,9 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if err != nil {
 		return nil, err
 	}
+	if a.alerter, err = newAlerter(a); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -225,6 +230,11 @@ func (a *app) run(ctx context.Context) (err error) {
 		https = a.certificate.serverTLS()
 		watched := ended(func() error { a.expiry.run(webhookCtx); return nil })
 		defer func() { stopWebhook(); <-watched }()
+	}
+	if a.alerter != nil {
+		// A stop is no condition to tell of.
+		alerted := ended(func() error { a.alerter.Run(webhookCtx); return nil })
+		defer func() { stopWebhook(); <-alerted }()
 	}
 	webhookEnd := ended(func() error {
 		if a.public == nil { // every source is pulled

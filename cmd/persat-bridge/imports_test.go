@@ -35,7 +35,9 @@ func TestImportRules(t *testing.T) {
 		{"bridge", core, []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/otel/sdk"}},
 		{"bridge/webhook", append(core, "bridge", "bridge/autoconfig", "bridge/persat"), []string{"github.com/nats-io/", "go.opentelemetry.io/otel/sdk"}},
 		{"bridge/pull", append(core, "bridge", "bridge/persat"), []string{"github.com/nats-io/", "github.com/labstack/", "go.opentelemetry.io/otel/sdk"}},
-		{"bridge/admin", append(core, "bridge"), []string{"github.com/nats-io/", "go.opentelemetry.io/otel/sdk"}},
+		{"bridge/reason", nil, outside},
+		{"bridge/alert", append(core, "bridge", "bridge/reason"), []string{"github.com/nats-io/", "github.com/labstack/", "github.com/nicholas-fedor/", "go.opentelemetry.io/otel/sdk"}},
+		{"bridge/admin", append(core, "bridge", "bridge/reason"), []string{"github.com/nats-io/", "go.opentelemetry.io/otel/sdk"}},
 		{"publisher", append(core, "bridge"), []string{"github.com/labstack/"}},
 	} {
 		t.Run(test.pkg, func(t *testing.T) {

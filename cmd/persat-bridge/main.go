@@ -118,7 +118,7 @@ func (p *program) root() *cobra.Command {
 	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.registerCommand(), p.tailCommand(),
-		p.checkCommand(), p.statusCommand(), p.deadCommand(), p.replayCommand(), p.streamCommand(), p.journalCommand(), p.learnCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
+		p.checkCommand(), p.statusCommand(), p.deadCommand(), p.replayCommand(), p.streamCommand(), p.alertsCommand(), p.journalCommand(), p.learnCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
 	return root
 }
 

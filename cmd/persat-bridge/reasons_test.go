@@ -7,13 +7,13 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/persat-bridge/persat-bridge/bridge/admin"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 // Every reason that the publisher gives has a code, and so words in other languages. The
 // layers do not know each other, so the texts are read from the source.
 func TestReasonsHaveCodes(t *testing.T) {
-	reason := regexp.MustCompile(`\{Class: bridge\.\w+, Reason: (?:fmt\.Sprintf\()?("(?:[^"\\]|\\.)*")`)
+	failure := regexp.MustCompile(`\{Class: bridge\.\w+, Reason: (?:fmt\.Sprintf\()?("(?:[^"\\]|\\.)*")`)
 	verb := regexp.MustCompile(`%[a-z]`)
 	found := 0
 	files, err := filepath.Glob("../../publisher/*.go")
@@ -25,7 +25,7 @@ func TestReasonsHaveCodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range reason.FindAllSubmatch(text, -1) {
+		for _, m := range failure.FindAllSubmatch(text, -1) {
 			found++
 			format, err := strconv.Unquote(string(m[1]))
 			if err != nil {
@@ -37,7 +37,7 @@ func TestReasonsHaveCodes(t *testing.T) {
 				}
 				return "7"
 			})
-			if admin.Explain(said).Code == "" {
+			if reason.Explain(said).Code == "" {
 				t.Errorf("%s: no code for %q", file, said)
 			}
 		}

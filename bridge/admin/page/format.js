@@ -1,6 +1,7 @@
 // The language of the page, and the forms of numbers, times and reasons in it.
 
-import { reasons, words } from './words.js';
+import { reasons } from './reasons.js';
+import { words } from './words.js';
 
 const chosen = () => { try { return localStorage.getItem('language'); } catch { return null; } };
 
@@ -60,7 +61,7 @@ export function reason(r) {
   const say = lang === 'es' && reasons[r.reason_code];
   if (!say) return r.reason || '';
   const p = r.reason_params || {};
-  return (typeof say === 'function' ? say(p) : say) + (p.detail ? `: ${p.detail}` : '');
+  return say.replaceAll(/\{(\w+)\}/g, (_, name) => p[name] ?? '') + (p.detail ? `: ${p.detail}` : '');
 }
 
 // say is a phrase of the sentence: a code with its parameters.

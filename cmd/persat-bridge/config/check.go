@@ -25,6 +25,7 @@ func (l *loader) check() {
 	l.checkNATS()
 	l.checkPublish()
 	l.checkListeners()
+	l.checkAlerts()
 	c := l.cfg
 	l.oneOf("accept.wait_for", c.Accept.WaitFor, "journal", "stream")
 	l.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error", "dpanic", "panic", "fatal")

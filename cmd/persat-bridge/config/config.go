@@ -28,6 +28,8 @@ type Config struct {
 	Accept Accept `yaml:"accept"`
 	// Tracing sends spans by OTLP. Default off.
 	Tracing Tracing `yaml:"tracing"`
+	// Alerts tell people of what needs them. Default nobody.
+	Alerts Alerts `yaml:"alerts"`
 	// Log is what the process says, on stderr.
 	Log Log `yaml:"log"`
 }
@@ -79,6 +81,9 @@ type Admin struct {
 	TokenFile string `yaml:"token_file"`
 	// Pprof serves /debug/pprof/. Default false: profiles show memory.
 	Pprof bool `yaml:"pprof"`
+	// URL is where people reach the page, such as https://ops.example.com/bridge/: alerts
+	// link to it. Default none.
+	URL string `yaml:"url"`
 }
 
 // Journal is the durable store of accepted events.
@@ -183,6 +188,7 @@ func Default() *Config {
 			MaxAttempts: 20,
 		},
 		Accept: Accept{WaitFor: "journal"},
+		Alerts: Alerts{Language: "en", After: 2 * time.Minute, Repeat: 24 * time.Hour, Silence: 24 * time.Hour},
 		Log:    Log{Level: "info", Format: "auto"},
 	}
 }

@@ -21,6 +21,7 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 	}
 	t.Chdir(t.TempDir())
 	write(t, "file", "x\n")
+	write(t, "services", "ntfy://ntfy.sh/topic\n")
 	write(t, "secrets", oldSecret+"\n")
 	cert, private := newPair(t, "certificate", 365*24*time.Hour)
 
@@ -35,6 +36,7 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 		"nats.token_file": "file", "nats.nkey_file": "file", "nats.stream.compression": "s2", "sources.persat.subject": "entity",
 		"nats.tls.ca_file": cert, "nats.tls.cert_file": cert, "nats.tls.key_file": private,
 		"publish.backoff.initial": "1s", "publish.backoff.jitter": "0.25", "accept.wait_for": "stream", "log.level": "warn", "log.format": "json",
+		"admin.url": "https://ops.example.com", "alerts.urls": "ntfy://ntfy.sh/topic", "alerts.urls_file": "services", "alerts.language": "es",
 	}
 	companions := map[string]map[string]string{
 		"sources.persat.pull.url":        {"sources.persat.pull.token": "sk_poll_x"},
@@ -54,7 +56,7 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 		"sources.persat.pull.token_file": {"sources.persat.pull.token"},
 		"admin.token_file":               {"admin.token"}, "nats.password_file": {"nats.password"}, "nats.token_file": {"nats.token"},
 		"nats.url": {"nats.embedded.enabled"}, "nats.stream.replicas": {"nats.embedded.enabled"}, "nats.api_prefix": {"nats.embedded.enabled"}, "nats.embedded.enabled": {},
-		"sources.persat.auth": {"sources.persat.secrets"}, "sources.persat.secrets_file": {"sources.persat.secrets"},
+		"sources.persat.auth": {"sources.persat.secrets"}, "sources.persat.secrets_file": {"sources.persat.secrets"}, "alerts.urls_file": {"alerts.urls"},
 	}
 	before := flat(defaults())
 	eachKey(reflect.ValueOf(Default()).Elem(), "", func(key string, v reflect.Value) {

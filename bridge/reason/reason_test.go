@@ -1,7 +1,8 @@
-package admin
+package reason
 
 import (
 	"maps"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -39,25 +40,35 @@ func TestGroups(t *testing.T) {
 		{"odd thing 17", "other thing 17", false},
 		{"no eventType", "not JSON", false},
 	} {
-		if got := groupOf(c.a) == groupOf(c.b); got != c.same {
+		if got := Group(c.a) == Group(c.b); got != c.same {
 			t.Errorf("%q and %q: got the same group %v, want %v", c.a, c.b, got, c.same)
 		}
 	}
 }
 
-// The page has words for the reasons in Spanish: the English ones are in the API.
-func TestThePageKnowsEveryReason(t *testing.T) {
-	words, err := pageFiles.ReadFile("page/words.js")
-	if err != nil {
-		t.Fatal(err)
+// The Spanish texts say the same parameters, or fewer.
+func TestSpanish(t *testing.T) {
+	placeholder := regexp.MustCompile(`\{\w+\}`)
+	for _, row := range table {
+		if row[2] == "" {
+			t.Errorf("%s: no Spanish", row[0])
+		}
+		for _, name := range placeholder.FindAllString(row[2], -1) {
+			if !strings.Contains(row[1], name) {
+				t.Errorf("%s: the Spanish has %s, which the English has not", row[0], name)
+			}
+		}
 	}
-	_, spanish, found := strings.Cut(string(words), "export const reasons = {")
-	if !found {
-		t.Fatal("words.js has not the reasons that this test looks for")
-	}
-	for _, r := range reasons {
-		if !strings.Contains(spanish, "\n  "+r.code+": ") {
-			t.Errorf("no Spanish words for %s", r.code)
+	for text, want := range map[string]string{
+		`delivery id "msg_1" was used before for other bytes (record 12)`: "el id de entrega «msg_1» se usó antes para otro contenido (registro 12)",
+		"not JSON: at byte 3": "no es JSON: at byte 3",
+		"something new":       "something new",
+	} {
+		if got := In("es", text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+		if got := In("en", text); got != text {
+			t.Errorf("%q in English: got %q", text, got)
 		}
 	}
 }
