@@ -11,20 +11,23 @@ import (
 // Alerts tell people of what needs them, for those who have no Prometheus.
 type Alerts struct {
 	// URLs are the services to tell, as shoutrrr writes them: slack://…, teams://…,
-	// discord://…, telegram://…, smtp://…, ntfy://…, generic+https://…. Default none: nobody
-	// is told. Each is a secret as a whole.
+	// discord://…, telegram://token@telegram?chats=…,
+	// smtp://user:password@host:587/?from=…&to=…, ntfy://ntfy.sh/topic,
+	// generic+https://host/path for any webhook. Each is a secret as a whole. []: nobody is
+	// told.
 	URLs []Secret `yaml:"urls"`
-	// URLsFile has more of them, one a line; blank lines and # comments are skipped.
+	// URLsFile holds more of them, one a line; blank lines and lines that begin with # are
+	// skipped.
 	URLsFile string `yaml:"urls_file"`
-	// Language is en (default) or es.
+	// Language of the alerts: en or es.
 	Language string `yaml:"language"`
-	// After is how long a condition lasts before it is told, and how long it has to be
-	// over. Default 2m.
+	// After is how long a condition lasts before an alert is sent, and how long it is over
+	// before its end is sent.
 	After time.Duration `yaml:"after"`
-	// Repeat is after how long one that lasts is told again. Default 24h.
+	// Repeat is after how long the alert of a condition that lasts is sent again.
 	Repeat time.Duration `yaml:"repeat"`
-	// Silence is for how long a source may have no event before that is told. Default 24h;
-	// longer for a sender that rests at the weekend.
+	// Silence is how long a source may have no event before an alert is sent. Make it longer
+	// for a sender that rests at the weekend.
 	Silence time.Duration `yaml:"silence"`
 }
 

@@ -15,21 +15,20 @@ import (
 // NATS is where events go: an embedded server, or, when URL or Context is set, an
 // outside one.
 type NATS struct {
-	// Embedded is the server inside this process.
+	// Embedded is a NATS server inside this process: nothing else to run, and one disk to
+	// lose.
 	Embedded Embedded `yaml:"embedded"`
-	// URL is an outside server, or several of one cluster, comma-separated:
-	// nats://, tls://, ws://, wss:// or host:port. Default none. When set, the
-	// embedded server is off, whatever embedded.enabled says.
+	// URL is an outside server, or several of one cluster, comma-separated: nats://, tls://,
+	// ws://, wss:// or host:port. When it is set, the embedded server is off.
 	URL Servers `yaml:"url"`
 	// Context is the name of a context of the nats command. Only NATS_CONTEXT
 	// sets it; like URL it switches the embedded server off.
 	Context string `yaml:"-"`
-	// Domain is the JetStream domain that has the stream, for a server or leaf node of
-	// another domain. Default none: the JetStream where the connection is. The embedded
-	// server gets it as its own.
+	// Domain is the JetStream domain that has the stream, when it is not that of the server
+	// in URL (a leaf node, its hub). The embedded server gets it as its own.
 	Domain string `yaml:"domain"`
 	// APIPrefix is where the account imports JetStream's API of another account, such as
-	// JS.acme.API. Default none. Domain is the same for $JS.<domain>.API: set one of them.
+	// JS.acme.API. Domain is the same for $JS.<domain>.API: set one of them.
 	APIPrefix string `yaml:"api_prefix"`
 	// CredsFile is a user's .creds file: JWT and key.
 	CredsFile string `yaml:"creds_file"`
@@ -37,37 +36,34 @@ type NATS struct {
 	User string `yaml:"user"`
 	// Password goes with User.
 	Password Secret `yaml:"password"`
-	// PasswordFile is a file that holds it, instead of Password.
+	// PasswordFile is a file that holds the password, instead of Password.
 	PasswordFile string `yaml:"password_file"`
 	// Token is for servers with a token.
 	Token Secret `yaml:"token"`
-	// TokenFile is a file that holds it, instead of Token.
+	// TokenFile is a file that holds the token, instead of Token.
 	TokenFile string `yaml:"token_file"`
 	// NKeyFile is a file that holds an nkey seed.
 	NKeyFile string `yaml:"nkey_file"`
-	// TLS is for servers whose certificate is not publicly signed, or that ask
-	// for one.
+	// TLS is for servers with a private authority, or that ask for a certificate.
 	TLS ClientTLS `yaml:"tls"`
-	// Stream is where the events are stored.
+	// Stream is the JetStream stream. The bridge creates it when it is missing, and adds
+	// missing subjects to one that exists. Other differences are reported, never changed.
 	Stream Stream `yaml:"stream"`
 }
 
 // Embedded is the NATS server inside this process.
 type Embedded struct {
-	// Enabled is true by default: one process, nothing else to run. Its stream is
-	// on the same disk as the journal, and dies with it.
+	// Enabled runs it. URL, NATS_URL or NATS_CONTEXT switches it off.
 	Enabled bool `yaml:"enabled"`
-	// Listen is host:port for other clients. Default "127.0.0.1:4222"; empty for
-	// none but this process. It asks nobody who they are: off loopback, everyone
-	// can read and write events.
+	// Listen is host:port for other clients; empty for none. It asks nobody who they are:
+	// off loopback, everyone can read and write events.
 	Listen string `yaml:"listen"`
-	// StoreDir is the server's own directory, outside journal.dir and not around
-	// it. Default ./data/nats, relative to the working directory. One server
-	// only: two on one directory lose messages.
+	// StoreDir is the server's own directory, relative to the working directory, neither in
+	// nor around journal.dir. One server only: two on one directory lose messages.
 	StoreDir string `yaml:"store_dir"`
-	// MaxStore is how much the bridge publishes into it at most; then events wait in
-	// the journal. Default 0: what the disk leaves but its last tenth, 2 GiB at most,
-	// so that the journal can take events when the stream can not.
+	// MaxStore limits what the bridge publishes into it; further events wait in the journal.
+	// 0: what the disk leaves but its last tenth, 2 GiB at most, so that the journal can
+	// take events when the stream cannot.
 	MaxStore Size `yaml:"max_store"`
 }
 
@@ -75,35 +71,35 @@ type Embedded struct {
 type ClientTLS struct {
 	// CAFile is a PEM file of the authorities to trust instead of the system's.
 	CAFile string `yaml:"ca_file"`
-	// CertFile is the bridge's own certificate, PEM; with KeyFile or not at all.
+	// CertFile is the bridge's own certificate, PEM. With KeyFile or not at all.
 	CertFile string `yaml:"cert_file"`
-	// KeyFile is its private key, PEM, unencrypted.
+	// KeyFile is its private key, PEM, not encrypted.
 	KeyFile string `yaml:"key_file"`
 }
 
 // Stream is the JetStream stream. A stream that exists is widened by missing
 // subjects and otherwise left as it is: differences are reported, never changed.
 type Stream struct {
-	// Name of the stream. Default PERSAT. No spaces, dots, slashes or wildcards.
+	// Name of the stream: no spaces, dots, slashes or wildcards.
 	Name string `yaml:"name"`
-	// Manage makes the stream when it is missing, and adds missing subjects.
-	// Default true. With false, events wait until someone else has made it.
+	// Manage creates the stream and adds subjects. With false, events wait until somebody
+	// else has created it.
 	Manage bool `yaml:"manage"`
-	// Replicas is how many servers keep each event, 1 to 5. Default 1, which
-	// loses the stream with its one disk; 3 needs a cluster of three.
+	// Replicas is how many servers keep each event, 1 to 5. With 1 the stream is lost with
+	// its one disk; 3 needs a cluster of three.
 	Replicas int `yaml:"replicas"`
-	// MaxAge is how long events stay in the stream. Default 0s, for ever.
+	// MaxAge is how long events stay in the stream. 0s: for ever.
 	MaxAge time.Duration `yaml:"max_age"`
-	// MaxBytes bounds the stream; at the limit the oldest events go. Default 0,
-	// no limit but the server's.
+	// MaxBytes limits the stream; at the limit the oldest events are deleted. 0: no limit
+	// but the server's.
 	MaxBytes Size `yaml:"max_bytes"`
-	// DuplicateWindow is how long JetStream knows a message id again. Default 2h,
-	// at least 100ms, not over MaxAge. It costs the server 150 to 350 bytes of
-	// memory an event. When the bridge goes down between JetStream's acknowledgement and
-	// its own note of it, and stays down longer than this, that event is stored twice.
+	// DuplicateWindow is how long JetStream recognises a message id, at least 100ms, not
+	// over MaxAge. It costs the server 150 to 350 bytes of memory an event. An event is
+	// stored twice when the bridge goes down before it has noted JetStream's
+	// acknowledgement, and stays down longer than this.
 	DuplicateWindow time.Duration `yaml:"duplicate_window"`
-	// Compression of what the server has on disk: none (default) or s2, which takes a
-	// fraction of the disk and some of the server's processor.
+	// Compression of what the server has on disk: none, or s2, which takes a fraction of the
+	// disk and some of the server's processor.
 	Compression string `yaml:"compression"`
 }
 

@@ -16,46 +16,40 @@ import (
 
 // Source is one sender.
 type Source struct {
-	// Auth is how it proves who it is:
-	//   svix (default)  a Standard Webhooks signature; the only one that protects
-	//                   the body itself
-	//   basic           HTTP Basic, as in https://user:password@example.com/
-	//   header          a header with a secret value
-	//   none            not at all: everyone who reaches the listener is the sender
+	// Auth is how the sender proves who it is: svix (Standard Webhooks signature), basic
+	// (HTTP Basic), header (a header with a secret value) or none. Only svix protects the
+	// body itself; none takes events from everyone who reaches the listener.
 	Auth string `yaml:"auth"`
-	// Secrets are what it proves it with, several while one replaces another, any
-	// of which will do. For svix each is whsec_ and base64, as the portal shows it
-	// (the prefix may be missing) or an AutoConfig token, auto_v1_…, whose signing secret
-	// counts; one entry may be several with commas between,
-	// for those who have one variable; for basic user:password; for header
-	// Header-Name: value; for none there must not be any. Empty entries are
-	// skipped, so that ${OLD_SECRET:-} may be one. No secret, no start.
-	//
-	// A process keeps its environment: SIGHUP takes over what is in the file or in
-	// SecretsFile, not another value of a variable.
+	// Secrets are what the sender proves it with. Any of them will do, so that one can
+	// replace another. svix: whsec_ and base64, or an AutoConfig token, auto_v1_…; one entry
+	// may be several with commas between. basic: user:password. header: Header-Name: value.
+	// none: no secret. Empty entries are skipped, so that ${OLD_SECRET:-} may be one.
+	// Without a secret the bridge does not start. SIGHUP reads this file and SecretsFile
+	// again, but a process keeps its environment: to replace a secret without a restart,
+	// have it in a file, not in a variable.
 	Secrets []Secret `yaml:"secrets"`
-	// SecretsFile holds more of them, one a line; blank lines and lines that begin
-	// with # are skipped. Both keys together are joined.
+	// SecretsFile holds more secrets, one a line; blank lines and lines that begin with #
+	// are skipped.
 	SecretsFile string `yaml:"secrets_file"`
-	// Tolerance is how far a signed timestamp may be from this host's clock, to
-	// either side. Default 5m. A longer one lets a stolen request be used longer;
-	// repeats are signed anew, so none needs it.
+	// Tolerance is how far a signed timestamp may be from this host's clock. Repeats are
+	// signed again, so a longer one only helps who stole a request.
 	Tolerance time.Duration `yaml:"tolerance"`
-	// SubjectPrefix comes before the event type in the subject. Default the
-	// source's name. No two sources may share or nest theirs. To change it is to
-	// publish where nobody listens yet.
+	// SubjectPrefix comes before the event type in the subject; unless set, the source's
+	// name. No two sources may share or nest theirs. Subscribers depend on it.
 	SubjectPrefix string `yaml:"subject_prefix"`
-	// Subject is what a subject ends with: type (default), as in persat.workorder.closed,
-	// or entity, one token more, as in persat.workorder.closed.48, so that consumers can
-	// filter, purge and partition by entity. To change it is to change every subject.
+	// Subject is what a subject ends with. type: persat.workorder.closed. entity: one token
+	// more, persat.workorder.closed.48, so that consumers can filter, purge and partition by
+	// entity. A change of it changes every subject, and consumers with filters have to
+	// follow.
 	Subject string `yaml:"subject"`
-	// AllowCIDRs are the only addresses or ranges that may send. Default none,
-	// which allows everyone. Behind a proxy it needs server.trusted_proxies.
+	// AllowCIDRs are the only addresses or ranges that may send. []: everyone. Behind a
+	// proxy it needs server.trusted_proxies.
 	AllowCIDRs []netip.Prefix `yaml:"allow_cidrs"`
-	// RateLimit is in requests per second; more are a 429, and the sender slows
-	// down. Default 0, no limit. An import sends thousands of events at once.
+	// RateLimit is in authentic requests per second; more get a 429. 0: no limit. An import
+	// sends thousands of events at once.
 	RateLimit float64 `yaml:"rate_limit"`
-	// Pull fetches from the sender what it could not deliver. Default off.
+	// Pull fetches from the sender's polling endpoint what a webhook could not deliver. It
+	// needs no public address.
 	Pull Pull `yaml:"pull"`
 }
 
@@ -65,17 +59,16 @@ func (s *Source) ByEntity() bool { return s.Subject == "entity" }
 // Pull is the sender's polling endpoint, which its portal offers beside a webhook. It
 // needs no public address: with server.listen "" it is the only way in.
 type Pull struct {
-	// URL is the endpoint's, https. Default none: nothing is pulled.
+	// URL is the endpoint's, https, from the sender's portal. Empty: nothing is pulled.
 	URL string `yaml:"url"`
 	// Token is the endpoint's key, sk_poll_….
 	Token Secret `yaml:"token"`
 	// TokenFile is a file that holds the token, instead of Token.
 	TokenFile string `yaml:"token_file"`
-	// Start is where the very first fetch begins: latest (default, what is sent from then
-	// on), earliest (all that the endpoint has) or a time, 2026-02-12T12:00:00Z. Later
-	// fetches go on from the position that the journal keeps.
+	// Start is where the very first fetch begins: latest, earliest, or a time like
+	// 2026-02-12T12:00:00Z. Later fetches go on from the position that the journal keeps.
 	Start string `yaml:"start"`
-	// Interval is the pause after the endpoint had nothing more. Default 5s.
+	// Interval is the pause after the endpoint had nothing more.
 	Interval time.Duration `yaml:"interval"`
 }
 
