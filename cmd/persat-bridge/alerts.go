@@ -114,7 +114,7 @@ func (a *app) alertCounters() alert.Counters {
 func (p *program) alertsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "alerts test",
-		Short: "Try the services that are told when something needs people",
+		Short: "Test the services that alerts are sent to",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("say what to do: alerts test")}

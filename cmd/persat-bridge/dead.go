@@ -87,8 +87,8 @@ func (p *program) deadSubcommand(name, short string, run func(*cobra.Command, *a
 	var o operatorFlags
 	c := &cobra.Command{Use: name + " [ID…]", Short: short, Args: cobra.ArbitraryArgs}
 	o.add(c)
-	c.Flags().StringVar(&o.query.Reason, "reason", "", "only those whose reason has this in it")
-	c.Flags().UintSliceVar(&o.query.Records, "record", nil, "only these record numbers; where an ID is the number of one and the delivery id of another")
+	c.Flags().StringVar(&o.query.Reason, "reason", "", "only those whose reason contains this text")
+	c.Flags().UintSliceVar(&o.query.Records, "record", nil, "only these record numbers, for an ID that is also the delivery id of another")
 	c.Flags().BoolVar(&o.query.All, "all", false, "all of them")
 	if name == "replay" || name == "discard" {
 		c.Flags().BoolVar(&o.yes, "yes", false, "do not ask")

@@ -16,7 +16,7 @@ import (
 func (p *program) healthcheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Exit 0 when the bridge on this host is ready: for containers",
+		Short: "Exit with 0 when the bridge on this host is ready, for containers",
 		Args:  noArgs,
 	}
 	file := configFlag(c)

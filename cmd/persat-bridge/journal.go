@@ -21,7 +21,7 @@ import (
 func (p *program) journalCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "journal stat|verify|dump|repair",
-		Short: "Look into the journal of a stopped bridge, or repair it",
+		Short: "Inspect or repair the journal of a stopped bridge",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return usageError{errors.New("say what to do: journal stat, verify, dump or repair")}
@@ -84,7 +84,7 @@ type journalStats struct {
 
 func (p *program) journalStat() *cobra.Command {
 	var o journalFlags
-	c := &cobra.Command{Use: "stat", Short: "Count what is in it", Args: noArgs}
+	c := &cobra.Command{Use: "stat", Short: "Count the records of the journal", Args: noArgs}
 	o.add(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")
 	c.RunE = func(*cobra.Command, []string) error {

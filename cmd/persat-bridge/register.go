@@ -27,8 +27,8 @@ func (p *program) registerCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "register --url https://…/webhooks/persat",
 		Short: "Set the sender's endpoint to this bridge, with an AutoConfig token",
-		Long: "Set the URL and the event types of the endpoint that an AutoConfig token (auto_v1_…, from the sender's portal) is for,\n" +
-			"and show what they were. An endpoint that delivers elsewhere is changed with --yes only.\n" +
+		Long: "Set the URL and the event types of an endpoint, and show what they were. The AutoConfig token (auto_v1_…, from the\n" +
+			"sender's portal) says which endpoint. One that delivers elsewhere is changed with --yes only.\n" +
 			"Exit code 1 when it cannot be read or set, or, with --check, when it differs.",
 		Example: "  persat-bridge register --url https://bridge.example.com/webhooks/persat\n  persat-bridge register --url https://bridge.example.com/webhooks/persat --check",
 		Args:    noArgs,

@@ -27,7 +27,7 @@ func (p *program) replayCommand() *cobra.Command {
 	f.StringVar(&o.query.Until, "until", "", "only before then, written like --since")
 	f.StringSliceVar(&o.query.IDs, "id", nil, "only these record numbers or delivery ids")
 	f.BoolVar(&o.query.All, "all", false, "all that is retained")
-	f.BoolVar(&o.query.Missing, "missing", false, "what the stream lacks and nothing says why (a notice tells)")
+	f.BoolVar(&o.query.Missing, "missing", false, "only events that the stream lacks for no known reason; a notice gives their number")
 	f.BoolVar(&o.query.DryRun, "dry-run", false, "only count")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	c.AddCommand(p.replayCancelCommand())

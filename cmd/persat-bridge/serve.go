@@ -20,8 +20,8 @@ func (p *program) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the bridge",
-		Long: "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the configuration again and takes over the secrets of the sources,\n" +
-			"and reads the certificate again. A running process keeps its environment: a secret that is to change comes from a file.",
+		Long: "Run the bridge until SIGTERM or SIGINT. SIGHUP reads the secrets of the sources and the certificate again, and\n" +
+			"nothing else. A running process keeps its environment: a secret that is to be replaced has to be in a file.",
 		Args: noArgs,
 	}
 	file := configFlag(c)

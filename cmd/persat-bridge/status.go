@@ -19,15 +19,15 @@ const statusEvery = time.Second
 func (p *program) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Say in one sentence how the running bridge is, and what to do",
-		Long: "Say in one sentence how the running bridge is, and what to do, with its numbers below: what the status page shows.\n" +
+		Short: "Show the state of the running bridge, and what to do",
+		Long: "Show what the status page shows: the state of the running bridge in one sentence, what to do, and its numbers.\n" +
 			"Exit code 0 when all is well, 1 when somebody has to look, 2 when events are not accepted or no bridge answers.",
 		Example: "  persat-bridge status\n  persat-bridge status --watch",
 		Args:    noArgs,
 	}
 	file := configFlag(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")
-	watch := c.Flags().Bool("watch", false, "go on until Ctrl-C: on a terminal the newest, else each sentence that is new; with --json a line a second")
+	watch := c.Flags().Bool("watch", false, "follow until Ctrl-C: a terminal shows the newest state, a pipe gets a line for each new sentence, --json prints a line a second")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		client, err := p.client(*file)
 		if err != nil {

@@ -30,9 +30,9 @@ func (p *program) streamRecreateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "recreate",
 		Short: "Create the stream again that NATS does not find",
-		Long: "Create the stream again that NATS does not find. The bridge does not do that by itself to a stream that it has published to: a server\n" +
-			"that cannot read its store for a while (another JetStream key, limits too small) does not find the stream either, and creating it\n" +
-			"deletes what it has on disk. Say so only when there is nothing to save.",
+		Long: "Let the running bridge create a stream that NATS does not find. The bridge does not do that by itself when it has\n" +
+			"published to the stream: a server that cannot read its store for a while (another JetStream key, limits too small)\n" +
+			"reports the stream as missing, too, and creating it deletes what is on its disk. Use it only when the stream is lost.",
 		Args: noArgs,
 	}
 	c.Flags().StringVarP(&config, "config", "c", "", "configuration file; its admin keys say where the bridge is (default: ./config.yaml when it exists)")
