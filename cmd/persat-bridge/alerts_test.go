@@ -88,6 +88,7 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 // TestAlertsFire runs Prometheus's own tests of the rules, and its parser over the
 // queries of the dashboard.
 func TestAlertsFire(t *testing.T) {
+	t.Parallel()
 	promtool := needTool(t, "promtool", "promtool", filepath.Join("..", "..", "bin", "promtool"))
 	dir := t.TempDir()
 	for _, file := range []string{rulesFile, "testdata/alerts/alerts_test.yml"} {
