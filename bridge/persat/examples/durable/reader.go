@@ -20,18 +20,20 @@ import (
 
 // Reader is a durable consumer of a stream. One goroutine uses it.
 type Reader struct {
-	js       jetstream.JetStream
-	stream   string
-	config   jetstream.ConsumerConfig
-	log      *slog.Logger
-	created  time.Time // when the stream was
-	pending  uint64
-	messages jetstream.MessagesContext
+	js     jetstream.JetStream
+	stream string
+	config jetstream.ConsumerConfig
+	log    *slog.Logger
+	// heartbeat is how often the server shows that it is there; twice that is silence.
+	heartbeat time.Duration
+	created   time.Time // when the stream was
+	pending   uint64
+	messages  jetstream.MessagesContext
 }
 
 // Open makes the consumer, or takes over the one that is there.
 func Open(ctx context.Context, js jetstream.JetStream, stream string, config jetstream.ConsumerConfig, log *slog.Logger) (*Reader, error) {
-	r := &Reader{js: js, stream: stream, config: config, log: log}
+	r := &Reader{js: js, stream: stream, config: config, log: log, heartbeat: 5 * time.Second}
 	if err := r.open(ctx); err != nil {
 		return nil, err
 	}
@@ -49,7 +51,7 @@ func (r *Reader) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("consumer %s of stream %s: %w", r.config.Durable, r.stream, err)
 	}
-	messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat))
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(r.heartbeat))
 	if err != nil {
 		return fmt.Errorf("read messages: %w", err)
 	}
@@ -99,8 +101,6 @@ func (r *Reader) Next(ctx context.Context) (jetstream.Msg, error) {
 }
 
 const (
-	// heartbeat is how often the server shows that it is there; twice that is silence.
-	heartbeat = 5 * time.Second
 	// askTimeout bounds a question to JetStream.
 	askTimeout = 5 * time.Second
 	// recoverWait is how long to wait before the next one.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,6 +18,11 @@ import (
 
 func config() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{Durable: "d", DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy}
+}
+
+// reader finds the server silent sooner than Open's.
+func reader(js jetstream.JetStream) *Reader {
+	return &Reader{js: js, stream: "S", config: config(), log: slog.New(slog.DiscardHandler), heartbeat: time.Second}
 }
 
 func create(t *testing.T, js jetstream.JetStream, messages ...string) {
@@ -53,8 +59,8 @@ func TestReaderGoesOnInARecreatedStream(t *testing.T) {
 			js := n.JetStream(nats.MaxReconnects(-1), nats.ReconnectWait(0))
 			create(t, js, "1", "2")
 			ctx, stop := context.WithCancel(t.Context())
-			r, err := Open(ctx, js, "S", config(), slog.New(slog.DiscardHandler))
-			if err != nil {
+			r := reader(js)
+			if err := r.open(ctx); err != nil {
 				t.Fatal(err)
 			}
 			defer r.Stop()
@@ -94,8 +100,8 @@ func TestDeletedConsumerEndsTheReader(t *testing.T) {
 	n := natstest.Start(t, "")
 	js := n.JetStream()
 	create(t, js)
-	r, err := Open(t.Context(), js, "S", config(), slog.New(slog.DiscardHandler))
-	if err != nil {
+	r := reader(js)
+	if err := r.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer r.Stop()
