@@ -43,6 +43,13 @@ func TestOraclePartitions(t *testing.T) {
 		c.Launch()
 	}
 
+	testwait.Eventually(t, "a consumer for each partition", func() bool {
+		return !slices.ContainsFunc(consumers, func(c *partitionConsumer) bool { return c.info(js) == nil })
+	})
+	if _, err := js.CreateConsumer(t.Context(), "PERSAT_4", jetstream.ConsumerConfig{Durable: "another", FilterSubject: "2.>", AckPolicy: jetstream.AckExplicitPolicy}); err == nil {
+		t.Error("a partition has two consumers")
+	}
+
 	o := newOracle(t, b.url)
 	o.padding = 200
 	begin := time.Now()
