@@ -23,7 +23,7 @@ func TestKeyFilterMissesNoKey(t *testing.T) {
 	var mu sync.Mutex
 	var keys []string
 	fill := func(round int) {
-		const writers, each = 4, 400
+		const writers, each = 8, 100
 		var group sync.WaitGroup
 		for w := range writers {
 			group.Go(func() {
