@@ -30,6 +30,14 @@ type Session interface {
 	// stored the event all the same; to publish it again under the same id is
 	// safe. Attempts that one goroutine begins reach JetStream in that order.
 	Publish(e *Event, done func(Receipt, error))
+	// PublishBatch begins one attempt to store events as one atomic batch, in their order:
+	// all of them or none. done is called once, as Publish calls it, with a receipt for
+	// each event or with an error. An error of the class Undecided says nothing of the
+	// events: publish each alone. Those that are stored all the same are then duplicates.
+	PublishBatch(events []*Event, done func([]Receipt, error))
+	// MaxBatch is how many events an atomic batch may have, as far as is known; 0 when the
+	// stream takes none.
+	MaxBatch() int
 	// Stream describes the stream as it is now. It is ErrNoStream when there is
 	// none, and wraps ErrNotPermitted when this client may not ask.
 	Stream(ctx context.Context) (StreamState, error)
@@ -131,6 +139,9 @@ const (
 	Held
 	// Rejected: this event can never be stored as it is. A dead letter at once.
 	Rejected
+	// Undecided: a batch was refused as a whole, or not answered. Each of its events is
+	// tried alone.
+	Undecided
 )
 
 func (c Class) String() string {
@@ -141,6 +152,8 @@ func (c Class) String() string {
 		return "held"
 	case Rejected:
 		return "rejected"
+	case Undecided:
+		return "undecided"
 	}
 	return "unknown"
 }

@@ -19,6 +19,7 @@ type attempt struct {
 	event *bridge.Event
 	m     *nats.Msg
 	done  func(bridge.Receipt, error)
+	batch *batch // whose first or last message it is
 	// elsewhere is the domain of another JetStream that acknowledged it; nil when none did.
 	elsewhere *string
 }
@@ -58,6 +59,10 @@ func (s *session) onReply(m *nats.Msg) {
 	}
 	a := s.pending.take(token)
 	if a == nil { // its time was over, or another answer was first
+		return
+	}
+	if a.batch != nil {
+		s.batchReplied(a.batch, m, ack, err)
 		return
 	}
 	if err != nil {
@@ -105,6 +110,10 @@ func domainName(domain string) string {
 // onExpired ends attempts that were not answered in time.
 func (s *session) onExpired(over []*attempt) {
 	for _, a := range over {
+		if a.batch != nil {
+			s.batchFailed(a.batch, jetstream.ErrAsyncPublishTimeout)
+			continue
+		}
 		s.explain(func() { s.failed(a, jetstream.ErrAsyncPublishTimeout) })
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,12 +140,14 @@ func (p *JetStream) Connect(ctx context.Context) (bridge.Session, error) {
 func (p *JetStream) dial(ctx context.Context) (*session, error) {
 	s := &session{p: p, done: make(chan struct{}), denied: make(map[string]time.Time)}
 	s.pending = newPendingAcks(p.o.AckTimeout, s.onExpired)
+	s.batchLimit.Store(maxBatch)
 	nc, a, err := dial(ctx, p.o.Connect, nats.ErrorHandler(s.onError), nats.ClosedHandler(s.onClosed))
 	if err != nil {
 		return nil, err
 	}
 	s.nc, s.api = nc, a
-	s.replies = nc.NewInbox() + "."
+	inbox := nc.NewInbox()
+	s.replies, s.batches = inbox+".", inbox[strings.LastIndexByte(inbox, '.')+1:]+"."
 	s.js, err = a.jetStream(nc)
 	if err == nil {
 		_, err = nc.Subscribe(s.replies+"*", s.onReply)

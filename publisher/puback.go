@@ -15,6 +15,9 @@ type pubAck struct {
 	Sequence  uint64 `json:"seq"`
 	Duplicate bool   `json:"duplicate"`
 	Domain    string `json:"domain"`
+	// Batch and Count are those of an atomic batch, whose last message has the sequence.
+	Batch string `json:"batch"`
+	Count int    `json:"count"`
 }
 
 // readPubAck reads the answer to a publish. Its errors are those of nats.go: a

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -30,6 +31,11 @@ type session struct {
 	pending    *pendingAcks
 	replies    string         // what the subjects of the answers begin with
 	explaining sync.WaitGroup // attempts whose end is looked into
+
+	batches    string        // what the ids of this session's batches begin with
+	batchCount atomic.Uint64 // those so far
+	maxBatch   atomic.Int64  // how many events the next one may have; 0: the stream takes none
+	batchLimit atomic.Int64  // the server's
 
 	mu       sync.Mutex
 	closed   bool
@@ -78,17 +84,10 @@ func (s *session) explain(f func()) {
 // Publish implements bridge.Session. What is out of the ordinary is looked into in a
 // goroutine of its own: the caller, and NATS that brings the answers, go on.
 func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
-	subject, ok := s.p.subject(e)
-	if !ok {
-		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)})
+	m, err := s.compose(e, 1)
+	if err != nil {
+		done(bridge.Receipt{}, err)
 		return
-	}
-	m := message(subject, e)
-	if embedded := s.p.o.Connect.Embedded; embedded != nil {
-		if err := embedded.room.take(len(m.Data) + overhead); err != nil {
-			done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: err.Error()})
-			return
-		}
 	}
 	if s.covers(m.Subject) {
 		s.begin(&attempt{event: e, m: m, done: done})
@@ -102,6 +101,21 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 		}
 		s.begin(&attempt{event: e, m: m, done: done})
 	})
+}
+
+// compose makes the message of an event. The server keeps so many copies of it at a time.
+func (s *session) compose(e *bridge.Event, copies int) (*nats.Msg, error) {
+	subject, ok := s.p.subject(e)
+	if !ok {
+		return nil, &bridge.Failure{Class: bridge.Held, Reason: fmt.Sprintf("source %q is not configured any more: put it back under sources until its events are published", e.Source)}
+	}
+	m := message(subject, e)
+	if embedded := s.p.o.Connect.Embedded; embedded != nil {
+		if err := embedded.room.take(copies * (len(m.Data) + overhead)); err != nil {
+			return nil, &bridge.Failure{Class: bridge.Held, Reason: err.Error()}
+		}
+	}
+	return m, nil
 }
 
 // where names the server of this session.

@@ -56,6 +56,7 @@ func (s *session) look(ctx context.Context) {
 		s.subjects = found.Config.Subjects
 		other = s.absent || !s.created.IsZero() && !s.created.Equal(found.Created)
 		s.created, s.domain = found.Created, &found.Domain
+		s.allowBatches(found.Config)
 	} else {
 		s.subjects = nil
 		s.absent = s.absent || errors.Is(err, errAbsent)
@@ -194,6 +195,8 @@ func (o *Options) streamConfig() jetstream.StreamConfig {
 		Duplicates:  o.Stream.DuplicateWindow,
 		Compression: compression,
 		AllowDirect: true,
+		// Where the server syncs each message, batches are how a backlog goes fast.
+		AllowAtomicPublish: true,
 	}
 }
 

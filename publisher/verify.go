@@ -34,6 +34,7 @@ func (s *session) Stream(ctx context.Context) (bridge.StreamState, error) {
 	}
 	info := stream.CachedInfo()
 	c, state := info.Config, info.State
+	s.allowBatches(c)
 	return bridge.StreamState{
 		Identity:      c.Name + " " + info.Created.UTC().Format(time.RFC3339Nano),
 		Host:          s.host(info.Cluster),
