@@ -18,6 +18,7 @@ type model struct {
 	subjects map[Subject]*modelSubject
 	// nextProbe is when, in a window of one, others have had their share.
 	nextProbe time.Time
+	batches   int // that there ever were
 }
 
 type modelTask struct {
@@ -32,6 +33,8 @@ type modelTask struct {
 	attempts  int
 	cancelled bool
 	requeued  bool
+	tried     bool // it has been in flight
+	batch     int  // the number of the batch with which it is in flight, or 0
 	// ready is the step since which it may go, 0 while it may not.
 	ready int
 }
@@ -163,63 +166,87 @@ func (m *model) started(tasks []*Task) error {
 	m.wakeDelayed()
 	probed := false
 	for _, started := range tasks {
-		t := m.of(started)
-		if t == nil {
-			return fmt.Errorf("task %d was started and is not known, or has ended", started.Seq)
+		probe, err := m.start(started, func(*modelTask) bool { return true })
+		if err != nil {
+			return err
 		}
-		s := m.subject(t)
-		switch {
-		case t.inFlight:
-			return fmt.Errorf("task %s was started twice", t.name)
-		case !m.first(t):
-			return fmt.Errorf("task %s was started before an earlier one of its keys has ended", t.name)
-		case t.delayed:
-			return fmt.Errorf("task %s was started %v too early", t.name, t.due.Sub(m.now))
-		case !m.room():
-			return fmt.Errorf("task %s was started though the window is full", t.name)
-		}
-		if s.held {
-			if s.probe != nil {
-				return fmt.Errorf("task %s was started beside another probe of its held subject", t.name)
-			}
-			if s.due.After(m.now) {
-				return fmt.Errorf("task %s was started as a probe %v too early", t.name, s.due.Sub(m.now))
-			}
-			if m.o.Window == 1 && m.now.Before(m.nextProbe) && len(m.readyTasks()) > 0 {
-				return fmt.Errorf("task %s was started as a probe again before others had their share of the window", t.name)
-			}
-			s.probe, s.probed, probed = t, m.now, true
-		} else if !t.requeued {
-			for _, other := range m.readyTasks() {
-				if other.ready < t.ready || other.requeued {
-					return fmt.Errorf("task %s was started before task %s, which was ready first", t.name, other.name)
-				}
-			}
-		}
-		if t.attempts != t.Attempts {
-			return fmt.Errorf("task %s has %d attempts, want %d", t.name, t.Attempts, t.attempts)
-		}
-		t.inFlight, t.requeued = true, false
-		m.refresh()
+		probed = probed || probe
 	}
+	if waiting := m.readyTasks(); m.room() && len(waiting) > 0 {
+		return fmt.Errorf("task %s may go, and there is room, and it was not started", waiting[0].name)
+	}
+	return m.probed(probed, true)
+}
+
+// start checks a task that starts alone. rivals are those that are started in turn with it.
+func (m *model) start(started *Task, rivals func(*modelTask) bool) (probe bool, err error) {
+	t, err := m.mayStart(started)
+	if err != nil {
+		return false, err
+	}
+	s := m.subject(t)
+	if !m.first(t) {
+		return false, fmt.Errorf("task %s was started before an earlier one of its keys has ended", t.name)
+	}
+	if s.held {
+		if s.probe != nil {
+			return false, fmt.Errorf("task %s was started beside another probe of its held subject", t.name)
+		}
+		if s.due.After(m.now) {
+			return false, fmt.Errorf("task %s was started as a probe %v too early", t.name, s.due.Sub(m.now))
+		}
+		if m.o.Window == 1 && m.now.Before(m.nextProbe) && len(m.readyTasks()) > 0 {
+			return false, fmt.Errorf("task %s was started as a probe again before others had their share of the window", t.name)
+		}
+		s.probe, s.probed, probe = t, m.now, true
+	} else if !t.requeued {
+		for _, other := range m.readyTasks() {
+			if rivals(other) && (other.ready < t.ready || other.requeued) {
+				return false, fmt.Errorf("task %s was started before task %s, which was ready first", t.name, other.name)
+			}
+		}
+	}
+	m.fly(t)
+	return probe, nil
+}
+
+// mayStart checks what holds for every task that is started.
+func (m *model) mayStart(started *Task) (*modelTask, error) {
+	t := m.of(started)
+	if t == nil {
+		return nil, fmt.Errorf("task %d was started and is not known, or has ended", started.Seq)
+	}
+	switch {
+	case t.inFlight:
+		return nil, fmt.Errorf("task %s was started twice", t.name)
+	case t.delayed:
+		return nil, fmt.Errorf("task %s was started %v too early", t.name, t.due.Sub(m.now))
+	case !m.room():
+		return nil, fmt.Errorf("task %s was started though the window is full", t.name)
+	case t.attempts != t.Attempts:
+		return nil, fmt.Errorf("task %s has %d attempts, want %d", t.name, t.Attempts, t.attempts)
+	}
+	return t, nil
+}
+
+func (m *model) fly(t *modelTask) {
+	t.inFlight, t.requeued, t.tried = true, false, true
+	m.refresh()
+}
+
+// probed checks after a start, in which there were probes or not, which probes there are,
+// and whether all are that have to be.
+func (m *model) probed(probed, all bool) error {
 	waiting := m.readyTasks()
-	probing := 0
-	for _, s := range m.subjects {
-		if s.held && s.probe != nil {
-			probing++
-		}
-	}
+	probing := m.probing()
 	if probed && probing > 1 && len(waiting) > 0 {
 		return fmt.Errorf("%d probes are in flight while task %s could go", probing, waiting[0].name)
 	}
-	if !m.room() {
+	if !m.room() || !all {
 		return nil
 	}
-	if len(waiting) > 0 {
-		return fmt.Errorf("task %s may go, and there is room, and it was not started", waiting[0].name)
-	}
 	for _, s := range m.probes() {
-		if !s.due.After(m.now) {
+		if !s.due.After(m.now) && (len(waiting) == 0 || probing == 0 && m.o.Window > 1) {
 			return errors.New("a held subject has a task that may probe, and there is room, and it was not started")
 		}
 	}
@@ -235,6 +262,16 @@ func (m *model) of(task *Task) *modelTask {
 	return nil
 }
 
+// probing is how many probes of held subjects are in flight.
+func (m *model) probing() (n int) {
+	for _, s := range m.subjects {
+		if s.held && s.probe != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // deadline is when Start has something to do, given that it has just been called.
 func (m *model) deadline() time.Time {
 	var next time.Time
@@ -248,7 +285,7 @@ func (m *model) deadline() time.Time {
 			sooner(t.due)
 		}
 	}
-	if m.room() {
+	if m.room() && (m.probing() == 0 || len(m.readyTasks()) == 0) {
 		for _, s := range m.probes() {
 			sooner(s.due)
 		}
@@ -258,7 +295,7 @@ func (m *model) deadline() time.Time {
 
 // landed takes t out of flight.
 func (m *model) landed(t *modelTask) {
-	t.inFlight = false
+	t.inFlight, t.batch = false, 0
 	if s := m.subject(t); s.probe == t {
 		s.probe = nil
 		m.nextProbe = m.now.Add(4 * m.now.Sub(s.probed))

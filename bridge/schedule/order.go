@@ -26,9 +26,17 @@ func (q *keyQueues) join(t *Task) bool {
 	return t.blocked == 0
 }
 
+// at is the task at a place in the queue of a key, or nil.
+func (q *keyQueues) at(key uint64, place int) *Task {
+	if queue := q.queues[key]; place < len(queue) {
+		return queue[place]
+	}
+	return nil
+}
+
 // leave takes t out of its queues and calls free for each task that is now the first
-// in all of its own. Only a cancelled task leaves from behind the first; those behind
-// it still wait for the first.
+// in all of its own. Only a cancelled task, or one of a batch, leaves from
+// behind the first; those behind it still wait for the first.
 func (q *keyQueues) leave(t *Task, free func(*Task)) {
 	q.keys -= len(t.Keys)
 	for _, k := range t.Keys {
@@ -47,7 +55,7 @@ func (q *keyQueues) leave(t *Task, free func(*Task)) {
 		pop(&queue)
 		q.queues[k] = queue
 		next := queue[0]
-		if next.blocked--; next.blocked == 0 && next.state == waiting { // not one that is cancelled, too
+		if next.blocked--; next.blocked == 0 && next.state == waiting { // not one that is cancelled, or in flight, too
 			free(next)
 		}
 	}

@@ -49,7 +49,7 @@ func (s *Scheduler) Retry(t *Task, now time.Time) (again bool) {
 }
 
 // Requeue makes a task ready again, or held with its subject, whose attempt says nothing
-// of it: the connection was lost. It goes before those that have not been in flight. It is false when the
+// of it: the connection was lost, or its batch is not decided. It goes before those that have not been in flight. It is false when the
 // task's replay was cancelled: then it has ended.
 func (s *Scheduler) Requeue(t *Task, now time.Time) (again bool) {
 	s.land(t, now)
@@ -57,7 +57,11 @@ func (s *Scheduler) Requeue(t *Task, now time.Time) (again bool) {
 		s.end(t)
 		return false
 	}
-	if t.subject.held {
+	switch {
+	case t.blocked > 0: // one before it was in the same batch, and has not ended
+		t.state = waiting
+		return true
+	case t.subject.held:
 		s.offer(t)
 		return true
 	}
@@ -75,6 +79,12 @@ func (s *Scheduler) land(t *Task, now time.Time) {
 	s.inFlight--
 	s.flightBytes -= t.Size
 	t.Record = nil
+	if b := t.batch; b != nil {
+		t.batch = nil
+		if b.inFlight--; b.inFlight == 0 {
+			s.batches--
+		}
+	}
 	if h := t.subject; h.probe == t {
 		h.probe = nil
 		s.probing--
@@ -89,6 +99,9 @@ func (s *Scheduler) delay(t *Task, now time.Time) (again bool) {
 	if t.cancelled {
 		s.end(t)
 		return false
+	}
+	if t.blocked > 0 {
+		panic(fmt.Sprintf("schedule: task %d of a batch is delayed behind another", t.Seq))
 	}
 	if t.wait == nil {
 		t.wait = s.o.Backoff()

@@ -1,7 +1,8 @@
 // Package schedule decides which event may be sent next. It keeps four promises:
 //
 //   - Order: tasks that share an ordering key start in the order in which they were
-//     added, never two at a time; all others overtake each other freely.
+//     added, never two at a time but in one batch, which is stored as a whole; all others
+//     overtake each other freely.
 //   - Isolation: a task that cannot go holds back its own ordering keys, and a held
 //     subject holds back its own tasks, and nothing else, up to MaxTasks and MaxKeys.
 //   - Limits: no more tasks, and no more bytes, are in flight than the window allows.
@@ -26,6 +27,8 @@
 // its tasks, and a thousand attempts that time out would fill the window.
 // For the same reason one subject probes at a time while tasks of other subjects can go.
 // The waits between probes are those of Options.Backoff, counted for the subject.
+//
+// Start starts tasks to be sent alone, StartBatch a batch of them (batch.go).
 //
 // # Why it is pure
 //
@@ -84,12 +87,17 @@ type Scheduler struct {
 	recordBytes           int
 	probing               int       // held subjects that have a probe in flight
 	nextProbe             time.Time // in a window of one, when others have had their share
+	batches               int       // in flight
 	started               []*Task
+
+	// gathered is what gather returned, and behind how many of the tasks of a key are in it.
+	gathered []*Task
+	behind   map[uint64]int
 }
 
 // New returns an empty Scheduler.
 func New(o Options) *Scheduler {
-	s := &Scheduler{o: o, window: o.Window}
+	s := &Scheduler{o: o, window: o.Window, behind: make(map[uint64]int)}
 	s.clear()
 	return s
 }
@@ -186,17 +194,22 @@ func (s *Scheduler) SetWindow(n int) { s.window = min(max(n, 1), s.o.Window) }
 // ends by one of Done, Hold, Retry, Requeue and Drop. The slice is valid until the
 // next call.
 func (s *Scheduler) Start(now time.Time) []*Task {
-	clear(s.started)
-	s.started = s.started[:0]
-	for len(s.delayed) > 0 && !s.delayed[0].due.After(now) {
-		s.offer(heap.Pop(&s.delayed).(*Task))
-	}
+	s.begin(now)
 	s.probe(now)
 	for s.room() && s.readyCount() > 0 {
 		s.start(s.next())
 	}
 	s.probe(now)
 	return s.started
+}
+
+// begin is the beginning of each Start: what was delayed long enough may go.
+func (s *Scheduler) begin(now time.Time) {
+	clear(s.started)
+	s.started = s.started[:0]
+	for len(s.delayed) > 0 && !s.delayed[0].due.After(now) {
+		s.offer(heap.Pop(&s.delayed).(*Task))
+	}
 }
 
 // Deadline is when Start may find something to do though nothing has happened; zero
@@ -206,7 +219,9 @@ func (s *Scheduler) Deadline() time.Time {
 	if len(s.delayed) > 0 {
 		next = s.delayed[0].due
 	}
-	if !s.room() { // a probe has no place either; the next end of a task makes one
+	// Without room a probe has no place either, and while others could go one probe must do:
+	// the end of a task changes that.
+	if !s.room() || s.probesEnough() {
 		return next
 	}
 	for _, h := range s.held {
@@ -231,13 +246,18 @@ func (s *Scheduler) next() *Task {
 }
 
 func (s *Scheduler) start(t *Task) {
-	t.state = inFlight
+	s.fly(t)
+	s.started = append(s.started, t)
+}
+
+// fly puts a task in flight.
+func (s *Scheduler) fly(t *Task) {
+	t.state, t.tried = inFlight, true
 	s.inFlight++
 	s.flightBytes += t.Size
 	if t.Record != nil { // the caller's from here on
 		s.recordBytes -= t.Size
 	}
-	s.started = append(s.started, t)
 }
 
 // offer makes a task ready that waits for no other, or holds it with its subject.

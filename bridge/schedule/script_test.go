@@ -16,6 +16,7 @@ import (
 //	add 1 keys=1,2 subject=a size=100    a pending event; 'record': with its record read
 //	add r1 keys=1 subject=a size=100     the same event in a replay
 //	start → 1 r1                         what has to start; without an arrow, nothing is expected
+//	batch 2-8 → 2 3 | r1                 of 2 to 8 tasks, and those that start alone
 //	done 1                               or drop, retry, requeue, hold: how its attempt ends
 //	advance 20ms
 //	deadline → 20ms                      from now; 'none' for never
@@ -165,18 +166,22 @@ func (r *run) take(p step) (got string, err error) {
 		return "", r.add(p)
 	case "start":
 		tasks := s.Start(m.now)
-		for _, task := range tasks {
-			if t := m.of(task); t != nil {
-				got += " " + t.name
-			}
-		}
+		names := m.names(tasks)
 		if err := m.started(tasks); err != nil {
 			return "", err
 		}
-		if got := s.Deadline(); !got.Equal(m.deadline()) {
-			return "", fmt.Errorf("the deadline is %v from now, want %v", got.Sub(m.now), m.deadline().Sub(m.now))
+		return strings.TrimSpace(names), r.sameDeadline()
+	case "batch":
+		var least, most int
+		if _, err := fmt.Sscanf(p.task, "%d-%d", &least, &most); err != nil {
+			return "", err
 		}
-		return strings.TrimSpace(got), nil
+		batched, alone := s.StartBatch(m.now, least, most)
+		got := strings.TrimSpace(m.names(batched) + " |" + m.names(alone))
+		if err := m.startedBatch(least, most, batched, alone); err != nil {
+			return "", err
+		}
+		return got, r.sameDeadline()
 	case "advance":
 		m.now = m.now.Add(p.wait)
 	case "window":
@@ -232,11 +237,21 @@ func (r *run) take(p step) (got string, err error) {
 		if t == nil || !t.inFlight {
 			return "", nil
 		}
+		if !m.first(t) && (p.verb == "hold" || p.verb == "retry") { // a batch does not end so
+			return "", nil
+		}
 		return "", r.land(p.verb, t)
 	default:
 		return "", fmt.Errorf("there is no step %q", p.verb)
 	}
 	return "", nil
+}
+
+func (r *run) sameDeadline() error {
+	if got, want := r.s.Deadline(), r.m.deadline(); !got.Equal(want) {
+		return fmt.Errorf("the deadline is %v from now, want %v", got.Sub(r.m.now), want.Sub(r.m.now))
+	}
+	return nil
 }
 
 func (r *run) add(p step) error {
@@ -297,7 +312,7 @@ func (r *run) land(verb string, t *modelTask) error {
 		got = s.Requeue(t.Task, m.now)
 		if want = !t.cancelled; !want {
 			m.end(t)
-		} else if !m.subject(t).held {
+		} else if !m.subject(t).held && m.first(t) {
 			t.requeued = true
 		}
 	}
@@ -319,6 +334,9 @@ func (r *run) check() error {
 		} else {
 			pending++
 		}
+	}
+	if s.batches != len(m.inBatches()) {
+		return fmt.Errorf("%d batches are in flight, want %d", s.batches, len(m.inBatches()))
 	}
 	if s.Tasks() != pending || s.Replayed() != replayed || s.Keys() != keys || s.InFlight() != n {
 		return fmt.Errorf("there are %d tasks, %d replayed, %d keys, %d in flight; want %d, %d, %d, %d", s.Tasks(), s.Replayed(), s.Keys(), s.InFlight(), pending, replayed, keys, n)
@@ -382,7 +400,7 @@ func (r *run) finish() error {
 		}
 	}
 	s := r.s
-	if left := len(s.subjects) + len(s.held) + len(s.order.queues) + len(s.delayed) + s.readyCount() + s.flightBytes + s.recordBytes + s.probing; left > 0 {
+	if left := len(s.subjects) + len(s.held) + len(s.order.queues) + len(s.delayed) + s.readyCount() + s.flightBytes + s.recordBytes + s.probing + s.batches; left > 0 {
 		return fmt.Errorf("all tasks have ended, and the scheduler is not empty: %+v", s)
 	}
 	return nil

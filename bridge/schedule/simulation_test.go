@@ -66,6 +66,15 @@ func simulate(seed uint64) (Options, []step, error) {
 		"retry done requeue drop",
 		"hold retry requeue",
 	}[random.IntN(5)])
+	start := func() step { return step{verb: "start"} }
+	if least := between(1, 4); random.IntN(2) == 0 { // a stream that takes batches, and now and then none
+		start = func() step {
+			if random.IntN(20) == 0 {
+				return step{verb: "start"}
+			}
+			return step{verb: "batch", task: fmt.Sprintf("%d-%d", least, least+one(0, 1, 3, 20))}
+		}
+	}
 	next, nextReplayed := uint64(0), uint64(0)
 	add := func() step {
 		p := step{verb: "add", subject: string(rune('a' + random.IntN(subjects))), size: one(0, 10, 50, 200), record: random.IntN(2) == 0}
@@ -91,7 +100,7 @@ func simulate(seed uint64) (Options, []step, error) {
 		return r.do(p)
 	}
 	for range between(20, 150) {
-		p := step{verb: "start"}
+		p := start()
 		flying := r.flying()
 		switch n := random.IntN(100); {
 		case n < 35 && (r.s.Room() || n < 5):
@@ -100,6 +109,18 @@ func simulate(seed uint64) (Options, []step, error) {
 			p = step{verb: outcomes[random.IntN(len(outcomes))], task: flying[random.IntN(len(flying))]}
 		case n < 80:
 			p = step{verb: "advance", wait: time.Duration(one(1, 10, 20, 100, 1000)) * time.Millisecond}
+		case n >= 85 && n < 90: // a batch ends as a whole: stored, or not decided
+			batches := r.m.inBatches()
+			if len(batches) == 0 {
+				break
+			}
+			verb := []string{"done", "requeue"}[random.IntN(2)]
+			names := batches[random.IntN(len(batches))]
+			for _, name := range names[between(0, len(names)-1):] {
+				if err := do(step{verb: verb, task: name}); err != nil {
+					return o, steps, err
+				}
+			}
 		case n == 80: // the session ends, and another begins
 			for _, name := range flying {
 				if err := do(step{verb: "requeue", task: name}); err != nil {

@@ -102,7 +102,7 @@ func (s *Scheduler) probe(now time.Time) {
 	}
 	slices.SortStableFunc(s.held, func(a, b *subject) int { return a.due.Compare(b.due) })
 	for _, h := range s.held {
-		if h.due.After(now) || !s.room() || s.readyCount() > 0 && s.probing > 0 {
+		if h.due.After(now) || !s.room() || s.probesEnough() {
 			return
 		}
 		if h.waits() {
@@ -112,6 +112,9 @@ func (s *Scheduler) probe(now time.Time) {
 		}
 	}
 }
+
+// probesEnough says that no other probe may start, because tasks could go that need none.
+func (s *Scheduler) probesEnough() bool { return s.readyCount() > 0 && s.probing > 0 }
 
 // Held is a subject that is held.
 type Held struct {

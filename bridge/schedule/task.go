@@ -27,7 +27,9 @@ type Task struct {
 
 	state     state
 	subject   *subject
-	blocked   int // keys in whose queues another task stands before it
+	blocked   int    // keys in whose queues another task stands before it
+	tried     bool   // it has been in flight
+	batch     *batch // with which it is in flight; nil for none
 	cancelled bool
 	retries   int
 	wait      Backoff
