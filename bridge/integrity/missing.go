@@ -82,7 +82,7 @@ func (p *pass) front() error {
 	case p.unbroken():
 		p.v.Deleted = append(p.v.Deleted, gone)
 	case !known,
-		limits.MaxPerSubject > 0 && p.state.Messages > 0, // it leaves one of each subject
+		limits.MaxPerSubject > 0 && p.state.Messages >= limits.MaxPerSubject, // it leaves so many of a subject
 		limits.MaxAge > 0 && p.o.Now.Sub(r.Marked) >= limits.MaxAge-restartTime/10,
 		limits.MaxMessages > 0 && p.state.Messages >= limits.MaxMessages,
 		limits.MaxBytes > 0 && limits.Bytes >= limits.MaxBytes-limits.MaxBytes/4:
