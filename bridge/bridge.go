@@ -32,6 +32,8 @@ type Options struct {
 	// MaxInFlight is how many events may be on their way to JetStream at the
 	// same time; a slow server has fewer (window.go). Default 1024.
 	MaxInFlight int
+	// Batches says whether a backlog may go in atomic batches.
+	Batches Batches
 	// AckTimeout is how long Accept waits for JetStream's acknowledgement when
 	// WaitForStream is set. The Publisher bounds its attempts by itself; give it the
 	// same. Default 5 s.
@@ -73,6 +75,7 @@ func (o *Options) validate() error {
 	if o.MaxInFlight <= 0 {
 		o.MaxInFlight = 1024
 	}
+	o.Batches.validate()
 	if o.AckTimeout <= 0 {
 		o.AckTimeout = 5 * time.Second
 	}
@@ -141,7 +144,7 @@ func New(o Options) (*Bridge, error) {
 		ended:    make(chan struct{}),
 	}
 	b.link = newLink(&b.o, b.backlog.total)
-	b.view.Store(&view{held: []HeldSubject{}})
+	b.view.Store(&view{held: []HeldSubject{}, publishing: newPace(b.o.Batches, b.o.Log).publishing()})
 	if err := b.count(); err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}

@@ -55,14 +55,27 @@ func (l *loop) complete(results []result) error {
 	return l.report(results, d, now)
 }
 
-// measure lets the window grow or shrink by the time that acknowledgements took.
+// measure notes what was acknowledged, and how fast: for the size of the window, and for
+// the choice between batches and single events.
 func (l *loop) measure(results []result, now time.Time) {
-	acknowledged, slowest := 0, time.Duration(0)
+	acknowledged, slowest, alone := 0, time.Duration(0), 0
 	for i := range results {
-		if res := &results[i]; res.failure == nil {
+		res := &results[i]
+		switch {
+		case res.failure == nil && res.batch > 0:
+			l.pace.acknowledged(together, res.batch, now)
+		case res.failure == nil && !res.inBatch:
+			alone++
+		case res.failure != nil && res.failure.Class == Undecided && res.batch > 0:
+			l.pace.refused(res.failure.Error(), now)
+		}
+		if res.failure == nil {
 			acknowledged++
 			slowest = max(slowest, now.Sub(res.began))
 		}
+	}
+	if alone > 0 {
+		l.pace.acknowledged(single, alone, now)
 	}
 	if acknowledged > 0 {
 		l.window.acknowledged(acknowledged, slowest)
@@ -165,6 +178,9 @@ func (l *loop) decide(results []result, now time.Time) (d decision) {
 		case f.Class == LinkDown: // it goes with the next session
 			res.again = l.schedule.Requeue(t, now)
 			l.lose(connectionLost)
+		case f.Class == Undecided: // it goes alone, and that decides
+			l.monitor.Failed()
+			res.again = l.schedule.Requeue(t, now)
 		case f.Class == Held:
 			l.monitor.Failed()
 			res.again = l.schedule.Hold(t, f.Reason, now)

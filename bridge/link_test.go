@@ -77,6 +77,12 @@ func (l *line) Publish(_ *bridge.Event, done func(bridge.Receipt, error)) {
 	}
 }
 
+func (l *line) MaxBatch() int { return 0 }
+
+func (l *line) PublishBatch(_ []*bridge.Event, done func([]bridge.Receipt, error)) {
+	done(nil, &bridge.Failure{Class: bridge.Undecided, Reason: "no batches"})
+}
+
 func (l *line) Stream(context.Context) (bridge.StreamState, error) {
 	return bridge.StreamState{}, bridge.ErrNoStream
 }

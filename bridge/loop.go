@@ -47,6 +47,8 @@ type loop struct {
 	replay   *replay // the one that runs, or nil
 	monitor  integrity.Monitor
 	window   *window
+	pace     *pace
+	together bool         // events were last started for batches
 	episode  *heldEpisode // nil while no subject has been held for long
 
 	phase       phase
@@ -83,6 +85,7 @@ func newLoop(b *Bridge) *loop {
 		keys:          newOrderingKeys(),
 		sender:        newSender(b),
 		window:        newWindow(b.o.MaxInFlight, b.o.AckTimeout),
+		pace:          newPace(b.o.Batches, b.o.Log),
 		begun:         true,
 		connectWait:   b.o.Backoff.newBackOff(),
 		sessions:      make(chan Session),
@@ -218,6 +221,7 @@ func (l *loop) verified(f finding) error {
 		return err
 	}
 	l.monitor.Begin(max(last.StreamSeq, f.verdict.State.Last), f.unverifiable, time.Now())
+	l.pace.begin(time.Now())
 	l.schedule.Resume(time.Now()) // whatever was wrong may be well again
 	l.begun = true
 	l.connectWait.Reset()
@@ -261,8 +265,7 @@ func (l *loop) publish() error {
 	switch {
 	case !l.monitor.Pausing():
 		l.phase = publishing
-		l.schedule.SetWindow(l.window.now)
-		l.sender.send(l.schedule.Start(now), l.session, l.monitor.Baseline(), now)
+		l.start(now)
 	default:
 		l.phase = confirming
 	}
@@ -270,6 +273,32 @@ func (l *loop) publish() error {
 		l.confirm(check)
 	}
 	return nil
+}
+
+// start sends what may go: a backlog in atomic batches, where these get more through.
+func (l *loop) start(now time.Time) {
+	floor := l.monitor.Baseline()
+	l.schedule.SetWindow(l.pace.window(l.window.now))
+	least, most := l.pace.choose(now, l.session.MaxBatch(), l.window.now, l.schedule.Movable())
+	if most == 0 {
+		if l.together { // the window has grown with batches
+			l.together = false
+			l.window.restart()
+		}
+		alone := l.schedule.Start(now)
+		l.sender.send(alone, false, l.session, floor, now)
+		l.b.metrics.sent(single, len(alone))
+		return
+	}
+	l.together = true
+	for again := true; again; {
+		batched, alone := l.schedule.StartBatch(now, least, most)
+		l.sender.send(alone, false, l.session, floor, now)
+		l.sender.send(batched, true, l.session, floor, now)
+		l.b.metrics.sent(single, len(alone))
+		l.b.metrics.sent(together, len(batched))
+		again = len(batched) > 0
+	}
 }
 
 // reset forgets every task; all of them are read again from the journal. Nothing may

@@ -103,6 +103,13 @@ func (s *memorySession) Publish(e *bridge.Event, done func(bridge.Receipt, error
 	go func() { done(s.publish(e)) }()
 }
 
+// Its stream takes no batches.
+func (s *memorySession) MaxBatch() int { return 0 }
+
+func (s *memorySession) PublishBatch(_ []*bridge.Event, done func([]bridge.Receipt, error)) {
+	done(nil, &bridge.Failure{Class: bridge.Undecided, Reason: "no batches"})
+}
+
 func (s *memorySession) publish(e *bridge.Event) (bridge.Receipt, error) {
 	m := s.m
 	m.mu.Lock()

@@ -19,6 +19,7 @@ type metrics struct {
 	attempts        *prometheus.CounterVec
 	publishDuration prometheus.Histogram
 	healed          prometheus.Counter
+	batches         [2]prometheus.Counter // by way
 
 	// sources has the counters of the configured sources, looked up once.
 	sources map[string]*sourceCounters
@@ -50,7 +51,7 @@ func (m *metrics) lookUp(b *Bridge, source string) *sourceCounters {
 	for _, t := range append([]string{otherType}, b.o.Types...) {
 		c.accepted[t], c.published[t] = m.accepted.WithLabelValues(source, t), m.published.WithLabelValues(source, t)
 	}
-	for _, result := range []string{resultOK, resultDuplicate, LinkDown.String(), Held.String(), Rejected.String(), Unknown.String()} {
+	for _, result := range []string{resultOK, resultDuplicate, LinkDown.String(), Held.String(), Rejected.String(), Unknown.String(), Undecided.String()} {
 		c.attempts[result] = m.attempts.WithLabelValues(source, result)
 	}
 	return c
@@ -85,7 +86,7 @@ func newMetrics(b *Bridge) *metrics {
 		}, []string{"source", "type"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "persat_bridge_publish_attempts_total",
-			Help: "Attempts to publish, by their result: ok, duplicate, link_down, held, rejected or unknown.",
+			Help: "Attempts to publish, by their result: ok, duplicate, link_down, held, rejected, unknown, or undecided: of a batch that was not stored as a whole.",
 		}, []string{"source", "result"}),
 		publishDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "persat_bridge_publish_duration_seconds",
@@ -97,14 +98,26 @@ func newMetrics(b *Bridge) *metrics {
 			Help: "Events published again because the stream had lost them after acknowledging them.",
 		}),
 	}
+	batches := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "persat_bridge_publish_batches_total",
+		Help: "Groups of events that were sent at once: as one atomic batch (batch), or one by one (single).",
+	}, []string{"mode"})
+	m.batches = [2]prometheus.Counter{single: batches.WithLabelValues(single.String()), together: batches.WithLabelValues(together.String())}
 	m.sources = make(map[string]*sourceCounters, len(b.o.Sources))
 	for _, source := range b.o.Sources {
 		m.sources[source] = m.lookUp(b, source)
 	}
 	if b.o.Registerer != nil {
-		b.o.Registerer.MustRegister(m.accepted, m.duplicates, m.published, m.attempts, m.publishDuration, m.healed, gauges{b})
+		b.o.Registerer.MustRegister(m.accepted, m.duplicates, m.published, m.attempts, m.publishDuration, m.healed, batches, gauges{b})
 	}
 	return m
+}
+
+// sent counts a group of n events.
+func (m *metrics) sent(w way, n int) {
+	if n > 0 {
+		m.batches[w].Inc()
+	}
 }
 
 var (

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/schedule"
 )
@@ -13,11 +15,17 @@ import (
 // lists, and their results go back through one channel.
 type sender struct {
 	b       *Bridge
-	lists   chan []attempt
+	lists   chan list
 	free    chan []attempt // lists to be filled again
 	results chan result
 	// gathered is the loop's.
 	gathered []result
+}
+
+// list are attempts that begin together.
+type list struct {
+	attempts []attempt
+	batch    bool // as one atomic batch
 }
 
 // attempt is a task to be sent.
@@ -31,9 +39,13 @@ type attempt struct {
 
 // result is what came of an attempt.
 type result struct {
-	t       *schedule.Task
-	floor   uint64
-	began   time.Time
+	t     *schedule.Task
+	floor uint64
+	began time.Time
+	// batch is how many events the batch has that ended with this result; 0 for a single
+	// event, and for the others of a batch.
+	batch   int
+	inBatch bool
 	item    journal.Item
 	event   *Event // without its body; nil when the record could not be read
 	receipt Receipt
@@ -46,36 +58,40 @@ type result struct {
 // loop nor NATS ever waits for them.
 func newSender(b *Bridge) *sender {
 	n := b.o.MaxInFlight
-	return &sender{b: b, lists: make(chan []attempt, n), free: make(chan []attempt, n), results: make(chan result, n)}
+	return &sender{b: b, lists: make(chan list, n), free: make(chan []attempt, n), results: make(chan result, n)}
 }
 
-// send hands over tasks that the scheduler has started.
-func (s *sender) send(tasks []*schedule.Task, through Session, floor uint64, now time.Time) {
+// send hands over tasks that the scheduler has started, each alone or all as one batch.
+func (s *sender) send(tasks []*schedule.Task, batch bool, through Session, floor uint64, now time.Time) {
 	if len(tasks) == 0 {
 		return
 	}
-	var list []attempt
+	l := list{batch: batch}
 	select {
-	case list = <-s.free:
+	case l.attempts = <-s.free:
 	default:
 	}
 	for _, t := range tasks {
-		list = append(list, attempt{t, through, floor, now})
+		l.attempts = append(l.attempts, attempt{t, through, floor, now})
 	}
-	s.lists <- list
+	s.lists <- l
 }
 
 func (s *sender) close() { close(s.lists) }
 
 // run begins attempts until close.
 func (s *sender) run() {
-	for list := range s.lists {
-		for _, a := range list {
-			s.begin(a)
+	for l := range s.lists {
+		if l.batch {
+			s.beginBatch(l.attempts)
+		} else {
+			for _, a := range l.attempts {
+				s.begin(a)
+			}
 		}
-		clear(list)
+		clear(l.attempts)
 		select {
-		case s.free <- list[:0]:
+		case s.free <- l.attempts[:0]:
 		default: // there may be one list more than tasks: the one whose tasks have ended
 		}
 	}
@@ -120,6 +136,57 @@ func (s *sender) begin(a attempt) {
 		}
 		s.results <- res
 	})
+}
+
+// beginBatch begins one attempt for several tasks. Their results come in their order. When
+// a record cannot be read, nothing is sent: its task finds that out alone.
+func (s *sender) beginBatch(attempts []attempt) {
+	results := make([]result, len(attempts))
+	events := make([]*Event, len(attempts))
+	spans := make([]trace.Span, len(attempts))
+	end := func(receipts []Receipt, err error) {
+		for i := range results {
+			res := &results[i]
+			if res.event != nil { // it was read
+				endSpan(spans[i], err)
+				res.event.Body = nil
+			}
+			if err != nil {
+				res.failure = batchFailure(err)
+			} else {
+				res.receipt = receipts[i]
+			}
+			s.results <- *res
+		}
+	}
+	results[len(results)-1].batch = len(results)
+	for i, a := range attempts {
+		res := &results[i]
+		res.t, res.floor, res.began, res.inBatch = a.t, a.floor, a.began, true
+	}
+	for i, a := range attempts {
+		read, isRead := a.t.Record.(*record)
+		if !isRead {
+			var err error
+			if read, err = s.b.load(a.t); err != nil {
+				end(nil, &Failure{Class: Undecided, Reason: "a record of the batch cannot be read", Err: err})
+				return
+			}
+		}
+		results[i].item, results[i].event, events[i] = read.item, read.event, read.event
+		spans[i] = s.b.tracePublish(read.event)
+	}
+	attempts[0].session.PublishBatch(events, end)
+}
+
+// batchFailure is the failure of a batch: of its events it tells nothing but that the
+// connection was lost.
+func batchFailure(err error) *Failure {
+	f := failureOf(err)
+	if f.Class == LinkDown || f.Class == Undecided {
+		return f
+	}
+	return &Failure{Class: Undecided, Reason: f.Reason, Err: err}
 }
 
 // load reads the record of a task: a pending one, or, in a replay, a published one. When

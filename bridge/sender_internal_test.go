@@ -11,17 +11,17 @@ import (
 // and a stop waited for the sender.
 func TestSenderNeverWaitsForListsThatNobodyFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &sender{lists: make(chan []attempt, 1), free: make(chan []attempt, 1)}
+		s := &sender{lists: make(chan list, 1), free: make(chan []attempt, 1)}
 		ended := make(chan struct{})
 		go func() {
 			s.run()
 			close(ended)
 		}()
 		for range 3 {
-			s.lists <- make([]attempt, 0, 1)
+			s.lists <- list{attempts: make([]attempt, 0, 1)}
 			synctest.Wait()
 		}
-		s.send(nil, nil, 0, time.Now())
+		s.send(nil, false, nil, 0, time.Now())
 		s.close()
 		<-ended
 	})

@@ -17,8 +17,10 @@ type Status struct {
 	Accepting bool   `json:"accepting"`
 	Refusing  string `json:"refusing,omitempty"`
 	NATS      Link   `json:"nats"`
-	Pending   int    `json:"pending"`
-	Dead      int    `json:"dead"`
+	// Publishing says whether a backlog goes in atomic batches or one by one, and why.
+	Publishing Publishing `json:"publishing"`
+	Pending    int        `json:"pending"`
+	Dead       int        `json:"dead"`
 	// Accepted counts all events there ever were in this journal.
 	Accepted uint64         `json:"accepted"`
 	Sources  []SourceStatus `json:"sources"`
@@ -88,6 +90,7 @@ func (b *Bridge) Status(context.Context) Status {
 		Held:         view.held,
 		Refused:      view.refused,
 		Queued:       view.queued,
+		Publishing:   view.publishing,
 		Notices:      b.notices.all(),
 		Replay:       b.ReplayNow(),
 		JournalBytes: b.space.bytes(),
@@ -135,12 +138,14 @@ type view struct {
 	// refused are the pending events of the held subjects, queued those that stand behind
 	// them.
 	refused, queued int
+	// publishing is how events are sent.
+	publishing Publishing
 }
 
 // show publishes what others may see.
 func (l *loop) show() {
 	now := time.Now()
-	v := &view{held: l.held(now)}
+	v := &view{held: l.held(now), publishing: l.pace.publishing()}
 	v.long = heldLong(v.held, now)
 	v.refused, v.queued = l.schedule.Stuck()
 	if l.crowded { // what the scheduler has no room for stands behind what it has

@@ -16,14 +16,19 @@ type window struct {
 }
 
 func newWindow(max int, timeout time.Duration) *window {
-	return &window{max: max, timeout: timeout, now: min(steadyWindow, max)}
+	w := &window{max: max, timeout: timeout}
+	w.restart()
+	return w
 }
+
+// restart is for another way of sending: what is known of the server's speed was of the old one.
+func (w *window) restart() { w.now = min(steadyWindow, w.max) }
 
 // acknowledged notes n acknowledgements, the slowest of which came after so long.
 func (w *window) acknowledged(n int, slowest time.Duration) {
 	switch {
 	case slowest > w.timeout/4:
-		w.now = min(steadyWindow, w.max)
+		w.restart()
 	case slowest < w.timeout/10:
 		w.now = min(w.now+n, w.max)
 	}

@@ -178,6 +178,16 @@ func (s *Scheduler) Replayed() int { return len(s.replayed) }
 func (s *Scheduler) Keys() int     { return s.order.keys }
 func (s *Scheduler) InFlight() int { return s.inFlight }
 
+// Movable is how many tasks could go, as far as their subjects are concerned, if there were
+// room for them and those before them had ended.
+func (s *Scheduler) Movable() int {
+	n := len(s.pending) + len(s.replayed) - s.inFlight - len(s.delayed)
+	for _, h := range s.held {
+		n -= len(h.queue)
+	}
+	return n
+}
+
 func (s *Scheduler) readyCount() int { return len(s.again) + len(s.ready) }
 
 // Wants says whether Start would start something, provided there is room.

@@ -335,6 +335,15 @@ func (r *run) check() error {
 			pending++
 		}
 	}
+	movable := 0
+	for _, t := range m.tasks {
+		if !t.inFlight && !t.delayed && !(m.subject(t).held && m.first(t)) {
+			movable++
+		}
+	}
+	if s.Movable() != movable {
+		return fmt.Errorf("%d tasks could go, want %d", s.Movable(), movable)
+	}
 	if s.batches != len(m.inBatches()) {
 		return fmt.Errorf("%d batches are in flight, want %d", s.batches, len(m.inBatches()))
 	}

@@ -66,8 +66,9 @@ func simulate(seed uint64) (Options, []step, error) {
 		"retry done requeue drop",
 		"hold retry requeue",
 	}[random.IntN(5)])
-	start := func() step { return step{verb: "start"} }
+	start, landing := func() step { return step{verb: "start"} }, 70
 	if least := between(1, 4); random.IntN(2) == 0 { // a stream that takes batches, and now and then none
+		landing = one(40, 70) // many are in flight, or few
 		start = func() step {
 			if random.IntN(20) == 0 {
 				return step{verb: "start"}
@@ -105,7 +106,7 @@ func simulate(seed uint64) (Options, []step, error) {
 		switch n := random.IntN(100); {
 		case n < 35 && (r.s.Room() || n < 5):
 			p = add()
-		case n < 70 && len(flying) > 0:
+		case n < landing && len(flying) > 0:
 			p = step{verb: outcomes[random.IntN(len(outcomes))], task: flying[random.IntN(len(flying))]}
 		case n < 80:
 			p = step{verb: "advance", wait: time.Duration(one(1, 10, 20, 100, 1000)) * time.Millisecond}

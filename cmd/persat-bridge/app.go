@@ -129,6 +129,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Sources:       slices.Sorted(maps.Keys(cfg.Sources)),
 		Types:         persat.Types(),
 		MaxInFlight:   cfg.Publish.MaxInFlight,
+		Batches:       bridge.Batches{Enabled: cfg.Publish.Batch == "auto"},
 		AckTimeout:    cfg.Publish.AckTimeout,
 		Backoff:       bridge.Backoff(cfg.Publish.Backoff),
 		MaxAttempts:   cfg.Publish.MaxAttempts,

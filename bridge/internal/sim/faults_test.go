@@ -175,7 +175,7 @@ func (n *server) repair() {
 	n.start()
 	n.resume()
 	n.set(func() {
-		n.electing, n.full, n.ackLoss, n.latency = false, false, 0, 2*time.Millisecond
+		n.electing, n.full, n.ackLoss, n.latency, n.crowded = false, false, 0, 2*time.Millisecond, false
 		clear(n.denied)
 		if n.stream == nil {
 			n.stream = newStream(time.Now(), n.duplicates)

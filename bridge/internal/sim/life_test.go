@@ -57,6 +57,7 @@ func (w *world) born(disk *vfs.MemFS) (*life, error) {
 		Journal: l.journal, Publisher: l.client, Sources: []string{"a", "b"}, Types: eventTypes,
 		MaxInFlight: o.InFlight, AckTimeout: ackTimeout, MaxAttempts: o.Attempts, WaitForStream: o.WaitForStream,
 		Backoff:   bridge.Backoff{Initial: 50 * time.Millisecond, Max: 4 * time.Second, Multiplier: 2, Jitter: 0.5},
+		Batches:   bridge.Batches{Enabled: o.Batches, Backlog: 4, Least: 2, Most: 16, Measure: 2 * time.Millisecond, Again: 300 * time.Millisecond},
 		Retention: o.Retention, DedupWindow: o.Dedup, Log: w.zap(), Registerer: l.registry,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +36,7 @@ type pair struct {
 	done  []string // the steps so far
 	// kept is the real store at an earlier moment, and keptModel the model's.
 	kept      string
+	batches   int
 	keptModel *stream
 }
 
@@ -68,8 +70,10 @@ func TestModelIsLikeTheServer(t *testing.T) {
 
 func (p *pair) step() string {
 	switch n := p.rng.IntN(100); {
-	case n < 70:
+	case n < 55:
 		return p.publish()
+	case n < 70:
+		return p.publishBatch()
 	case n < 80 && p.keeps:
 		return p.loseTail()
 	case n < 83 && p.keeps, n >= 86 && n < 89 && p.keeps:
@@ -113,6 +117,8 @@ func (p *pair) step() string {
 		p.recreate()
 		p.kept = ""
 		return "recreate"
+	case n < 97:
+		return p.allowBatches()
 	}
 	return "nothing"
 }
@@ -134,7 +140,7 @@ func (p *pair) real() jetstream.Stream {
 }
 
 func (p *pair) recreate() {
-	p.config = jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"p.>"}, Duplicates: time.Hour}
+	p.config = jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"p.>"}, Duplicates: time.Hour, AllowAtomicPublish: true}
 	s, err := p.js.CreateStream(p.Context(), p.config)
 	p.check(err)
 	p.config = s.CachedInfo().Config
@@ -172,6 +178,60 @@ func (p *pair) publish() string {
 		p.Errorf("%s: the server answers %d, duplicate %v; the model %d, duplicate %v, refused %v", what, ack.Sequence, ack.Duplicate, seq, duplicate, refused)
 	}
 	return what
+}
+
+// publishBatch publishes an atomic batch. Its ids are seldom known already, for one that is
+// refuses it.
+func (p *pair) publishBatch() string {
+	p.batches++
+	var batch []*message
+	var last *nats.Msg
+	id := fmt.Sprintf("batch-%d", p.batches)
+	what := "publish a batch of"
+	for i := range 2 + p.rng.IntN(5) {
+		m := &message{subject: p.subject(), id: fmt.Sprintf("%s-%d", id, i), body: []byte("x"), at: time.Now()}
+		if p.rng.IntN(12) == 0 {
+			m.id = fmt.Sprint(p.rng.IntN(60))
+		}
+		if i > 0 && p.rng.IntN(20) == 0 {
+			m.id = batch[0].id
+		}
+		batch = append(batch, m)
+		what += fmt.Sprintf(" %q", m.id)
+	}
+	for i, m := range batch {
+		last = &nats.Msg{Subject: m.subject, Data: m.body, Header: nats.Header{
+			jetstream.MsgIDHeader: {m.id}, "Nats-Batch-Id": {id}, "Nats-Batch-Sequence": {fmt.Sprint(i + 1)},
+		}}
+		if i < len(batch)-1 {
+			p.check(p.js.Conn().PublishMsg(last))
+		}
+	}
+	last.Header["Nats-Batch-Commit"] = []string{"1"}
+	seq, refused := p.model.publishBatch(batch)
+	answer, err := p.js.Conn().RequestMsg(last, 10*time.Second)
+	p.check(err)
+	var got struct {
+		Seq   uint64
+		Count int
+		Error struct {
+			Code int `json:"err_code"`
+		}
+	}
+	p.check(json.Unmarshal(answer.Data, &got))
+	if got.Error.Code != refused || refused == 0 && (got.Seq != seq || got.Count != len(batch)) {
+		p.Errorf("%s: the server answers %s; the model %d, refused %d", what, answer.Data, seq, refused)
+	}
+	return fmt.Sprintf("%s: %d", what, refused)
+}
+
+// allowBatches lets the stream take batches, or not any more.
+func (p *pair) allowBatches() string {
+	p.model.batches = !p.model.batches
+	p.config.AllowAtomicPublish = p.model.batches
+	_, err := p.js.UpdateStream(p.Context(), p.config)
+	p.check(err)
+	return fmt.Sprintf("batches: %v", p.model.batches)
 }
 
 func (p *pair) remove() string {

@@ -26,6 +26,7 @@ type Options struct {
 	Retention     time.Duration
 	Dedup         time.Duration // in which the journal knows a delivery id
 	WaitForStream bool
+	Batches       bool // a backlog may go in atomic batches
 }
 
 func (o Options) String() string {
@@ -33,7 +34,11 @@ func (o Options) String() string {
 	if o.WaitForStream {
 		wait = "stream"
 	}
-	return fmt.Sprintf("options seed=%d inflight=%d attempts=%d window=%v retention=%v dedup=%v wait=%s", o.Seed, o.InFlight, o.Attempts, o.Window, o.Retention, o.Dedup, wait)
+	text := fmt.Sprintf("options seed=%d inflight=%d attempts=%d window=%v retention=%v dedup=%v wait=%s", o.Seed, o.InFlight, o.Attempts, o.Window, o.Retention, o.Dedup, wait)
+	if o.Batches {
+		text += " batches=yes"
+	}
+	return text
 }
 
 func (s Script) String() string {
@@ -78,6 +83,8 @@ func (o *Options) set(word string) (err error) {
 		o.Dedup, err = time.ParseDuration(value)
 	case "wait":
 		o.WaitForStream = value == "stream"
+	case "batches":
+		o.Batches = value == "yes"
 	default:
 		err = fmt.Errorf("unknown option %q", word)
 	}
@@ -163,6 +170,16 @@ func (w *world) do(words []string) error {
 		n.set(func() { n.ackLoss = float64(number(2)) / 100 })
 	case "nats latency":
 		n.set(func() { n.latency = max(duration(2), time.Microsecond) })
+	case "nats sync":
+		n.set(func() { n.sync = duration(2) })
+	case "nats batches":
+		n.set(func() {
+			if n.stream != nil {
+				n.stream.batches = word(2) == "on"
+			}
+		})
+	case "nats crowded": // with batches of other clients
+		n.set(func() { n.crowded = word(2) == "on" })
 	case "nats cut":
 		n.cutSessions()
 	case "nats strangers":
@@ -233,7 +250,11 @@ func newScript(seed uint64) Script {
 	s := Script{Options: Options{
 		Seed: seed, InFlight: []int{1, 2, 4, 16, 64}[rng.IntN(5)], Attempts: 3 + rng.IntN(6), Window: pick(30*time.Second, 2*time.Minute, time.Hour, time.Hour),
 		Retention: pick(2*time.Minute, time.Hour, time.Hour, time.Hour), Dedup: pick(2*time.Minute, time.Hour, time.Hour), WaitForStream: rng.IntN(8) == 0,
+		Batches: rng.IntN(3) > 0,
 	}}
+	if s.Options.Batches && rng.IntN(2) == 0 {
+		s.Steps = append(s.Steps, fmt.Sprintf("nats sync %dms", 1<<rng.IntN(7)))
+	}
 	for range 5 + rng.IntN(25) {
 		s.Steps = append(s.Steps, newStep(rng, s.Options))
 	}
@@ -262,6 +283,7 @@ func newStep(rng *rand.Rand, o Options) string {
 		step   func() string
 	}{
 		{30, func() string { return fmt.Sprintf("accept %d %d %d", 1+rng.IntN(25), 1+rng.IntN(6), 1+rng.IntN(6)) }},
+		{3, func() string { return fmt.Sprintf("accept %d %d %d", 40+rng.IntN(80), 2+rng.IntN(12), 1+rng.IntN(12)) }},
 		{30, func() string { return "wait " + wait() }},
 		{4, func() string { return fmt.Sprintf("repeat %d", few()) }},
 		{1, func() string { return fmt.Sprintf("conflict %d", few()) }},
@@ -298,6 +320,11 @@ func newStep(rng *rand.Rand, o Options) string {
 		{3, func() string { return fmt.Sprintf("nats ackloss %d", []int{0, 0, 10, 50, 100}[rng.IntN(5)]) }},
 		{2, func() string { return fmt.Sprintf("nats latency %dms", 1<<rng.IntN(9)) }},
 		{2, func() string { return "nats cut" }},
+		{2, func() string { return fmt.Sprintf("nats sync %dms", []int{0, 1, 5, 20, 100}[rng.IntN(5)]) }},
+		{1, func() string { return "nats batches off" }},
+		{2, func() string { return "nats batches on" }},
+		{1, func() string { return "nats crowded on" }},
+		{2, func() string { return "nats crowded off" }},
 		{2, func() string { return fmt.Sprintf("nats strangers %d", few()) }},
 		{1, func() string { return "disk full" }},
 		{2, func() string { return "disk free" }},

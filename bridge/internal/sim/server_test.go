@@ -41,6 +41,10 @@ type server struct {
 	full     bool
 	denied   map[string]bool // subjects that this user may not publish to
 	ackLoss  float64
+	sync     time.Duration // that one message, or one batch, takes to reach the disk
+	busy     time.Time     // until when the server syncs what it has
+	crowded  bool          // other clients have too many batches open
+	batches  *batchCount
 	latency  time.Duration
 	window   int  // the bridge's MaxInFlight
 	foreign  int  // messages of strangers so far
@@ -56,7 +60,7 @@ type server struct {
 }
 
 func newServer(rng *rand.Rand, duplicates time.Duration, window int, log func(string, ...any)) *server {
-	n := &server{rng: rng, log: log, history: make(map[string][]*message), up: true, denied: make(map[string]bool), latency: 2 * time.Millisecond, window: window, duplicates: duplicates}
+	n := &server{rng: rng, log: log, history: make(map[string][]*message), up: true, denied: make(map[string]bool), latency: 2 * time.Millisecond, batches: &batches, window: window, duplicates: duplicates}
 	n.stream = newStream(time.Now(), duplicates)
 	return n
 }
@@ -90,6 +94,7 @@ func (c *client) Connect(ctx context.Context) (bridge.Session, error) {
 		return nil, errors.New("connect: connection refused")
 	}
 	s := &session{client: c, n: n, done: make(chan struct{})}
+	s.takesBatches = n.stream != nil && n.stream.batches
 	n.sessions = append(n.sessions, s)
 	n.log("session begins")
 	return s, nil
@@ -124,6 +129,8 @@ type session struct {
 	closed   bool
 	flight   []*attempt
 	arriving time.Time // when the last message that was sent arrives
+	// takesBatches is what the session has seen of the stream last.
+	takesBatches bool
 }
 
 var _ bridge.Session = (*session)(nil)
@@ -138,6 +145,7 @@ type attempt struct {
 	done    func(bridge.Receipt, error)
 	ended   bool
 	timeout *time.Timer
+	batch   *batch // of which it is a part
 }
 
 // keysOf are the ordering keys of an event: source, kind and id.
@@ -158,29 +166,39 @@ func (s *session) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
 	n := s.n
 	n.mu.Lock()
 	now := time.Now()
-	a := &attempt{s: s, event: *e, done: done, keys: keysOf(e.Source, e.Type, e.Entities), starts: n.starts}
-	a.message = &message{subject: e.Source + "." + e.Type, id: e.MessageID(), body: bytes.Clone(e.Body)}
+	a := s.newAttempt(e, done)
 	if s.closed || s.dead.Load() {
 		n.mu.Unlock()
 		done(bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "connection closed"})
 		return
 	}
-	for _, other := range s.flight {
-		for _, key := range a.keys {
-			if slices.Contains(other.keys, key) {
-				n.breach("%s is sent while %s of the same key %q is in flight", a.message.id, other.message.id, key)
-			}
-		}
-	}
-	if s.flight = append(s.flight, a); len(s.flight) > n.window {
-		n.breach("%d attempts are in flight, the window is %d", len(s.flight), n.window)
-	}
+	s.fly(a)
 	s.arriving = later(s.arriving.Add(1), now.Add(n.delay()))
 	a.timeout = time.AfterFunc(ackTimeout, func() {
 		a.end(bridge.Receipt{}, &bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time"})
 	})
 	time.AfterFunc(s.arriving.Sub(now), a.arrive)
 	n.mu.Unlock()
+}
+
+func (s *session) newAttempt(e *bridge.Event, done func(bridge.Receipt, error)) *attempt {
+	a := &attempt{s: s, event: *e, done: done, keys: keysOf(e.Source, e.Type, e.Entities), starts: s.n.starts}
+	a.message = &message{subject: e.Source + "." + e.Type, id: e.MessageID(), body: bytes.Clone(e.Body)}
+	return a
+}
+
+// fly puts an attempt in flight. Two of one key are never, but in one batch. n.mu is held.
+func (s *session) fly(a *attempt) {
+	for _, other := range s.flight {
+		for _, key := range a.keys {
+			if slices.Contains(other.keys, key) && (a.batch == nil || a.batch != other.batch) {
+				s.n.breach("%s is sent while %s of the same key %q is in flight", a.message.id, other.message.id, key)
+			}
+		}
+	}
+	if s.flight = append(s.flight, a); len(s.flight) > s.n.window {
+		s.n.breach("%d attempts are in flight, the window is %d", len(s.flight), s.n.window)
+	}
 }
 
 func later(a, b time.Time) time.Time {
@@ -200,13 +218,36 @@ func (a *attempt) arrive() {
 	case !n.up, a.starts != n.starts, a.s.closed && n.rng.IntN(2) == 0:
 	case n.paused:
 		n.waiting = append(n.waiting, a)
+	case n.sync > 0:
+		n.afterSync(a.take, a)
 	default:
 		a.take()
 	}
 }
 
-// take is what the server does with a message. n.mu is held.
+// afterSync does what the server does with a message once it has synced all before it. n.mu
+// is held.
+func (n *server) afterSync(take func(), a *attempt) {
+	n.busy = later(n.busy, time.Now()).Add(n.sync)
+	time.AfterFunc(time.Until(n.busy), func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		switch {
+		case !n.up, a.starts != n.starts:
+		case n.paused:
+			n.waiting = append(n.waiting, a)
+		default:
+			take()
+		}
+	})
+}
+
+// take is what the server does with a message, or with the last one of a batch. n.mu is held.
 func (a *attempt) take() {
+	if a.batch != nil {
+		a.batch.take()
+		return
+	}
 	n, m := a.s.n, a.message
 	answer := func(r bridge.Receipt, f *bridge.Failure) {
 		if n.rng.Float64() < n.ackLoss {
@@ -258,7 +299,7 @@ func (a *attempt) end(r bridge.Receipt, f *bridge.Failure) {
 	}
 	a.ended = true
 	a.timeout.Stop()
-	a.s.flight = slices.DeleteFunc(a.s.flight, func(other *attempt) bool { return other == a })
+	a.s.land(a)
 	if f != nil {
 		n.log("attempt of %s: %s", a.message.id, f.Reason)
 	} else if !a.s.dead.Load() {
@@ -270,6 +311,11 @@ func (a *attempt) end(r bridge.Receipt, f *bridge.Failure) {
 		return
 	}
 	a.done(r, nil)
+}
+
+// land takes an attempt out of flight. n.mu is held.
+func (s *session) land(a *attempt) {
+	s.flight = slices.DeleteFunc(s.flight, func(other *attempt) bool { return other == a })
 }
 
 // ask is a question about the stream; get is asked with n.mu held, once it has arrived.
@@ -295,6 +341,7 @@ func (s *session) Stream(ctx context.Context) (state bridge.StreamState, err err
 	err = s.ask(ctx, func(st *stream) error {
 		s.n.observed = s.n.starts
 		state = stateOf(st, fmt.Sprintf("host %d", s.n.starts))
+		s.takesBatches = st.batches
 		return nil
 	})
 	return state, err
@@ -354,6 +401,10 @@ func (s *session) cut() {
 	s.n.sessions = slices.DeleteFunc(s.n.sessions, func(other *session) bool { return other == s })
 	s.n.mu.Unlock()
 	for _, a := range flight {
+		if a.batch != nil {
+			a.batch.end(nil, &bridge.Failure{Class: bridge.LinkDown, Reason: "connection closed"})
+			continue
+		}
 		a.end(bridge.Receipt{}, &bridge.Failure{Class: bridge.LinkDown, Reason: "connection closed"})
 	}
 }

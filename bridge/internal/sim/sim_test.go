@@ -58,6 +58,7 @@ func TestSimulation(t *testing.T) {
 		}
 	})
 	took := time.Since(begin)
+	t.Logf("%v", &batches)
 	t.Logf("%d schedules, seeds %d to %d, %.0f a second", number, from, from+uint64(number)-1, float64(number)/took.Seconds())
 }
 

@@ -24,6 +24,7 @@ type stream struct {
 	maxMessages, maxPerSubject int
 	purged                     bool // once: then even an empty stream has a first sequence
 	discardNew                 bool
+	batches                    bool // it takes atomic batches
 }
 
 type message struct {
@@ -53,7 +54,7 @@ type known struct {
 }
 
 func newStream(created time.Time, window time.Duration) *stream {
-	return &stream{created: created, window: window, messages: make(map[uint64]*message), ids: make(map[string]known)}
+	return &stream{created: created, window: window, batches: true, messages: make(map[uint64]*message), ids: make(map[string]known)}
 }
 
 // publish stores a message, unless its id is in the window; refused says that a limit is
@@ -74,6 +75,36 @@ func (s *stream) publish(m *message) (seq uint64, duplicate, refused bool) {
 	s.enforce()
 	return s.last, false, false
 }
+
+// publishBatch stores messages as one atomic batch, or says with a code why it stores none.
+func (s *stream) publishBatch(batch []*message) (last uint64, refused int) {
+	if !s.batches {
+		return 0, notAllowed
+	}
+	inBatch := make(map[string]bool)
+	for i, m := range batch {
+		if k, ok := s.ids[m.id]; m.id != "" && (inBatch[m.id] || ok && m.at.Sub(k.at) < s.window) {
+			return 0, knownID
+		}
+		inBatch[m.id] = true
+		if s.discardNew && s.maxMessages > 0 && len(s.messages)+i+1 > s.maxMessages {
+			return 0, atLimit
+		}
+	}
+	for _, m := range batch {
+		last, _, _ = s.publish(m)
+	}
+	return last, 0
+}
+
+// The codes with which a server refuses a batch.
+const (
+	atLimit    = 10077
+	notAllowed = 10174
+	incomplete = 10176
+	knownID    = 10201
+	tooMany    = 10210
+)
 
 // enforce removes what is beyond the limits.
 func (s *stream) enforce() {

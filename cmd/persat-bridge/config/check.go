@@ -94,6 +94,7 @@ func (l *loader) checkJournal() {
 func (l *loader) checkPublish() {
 	p := l.cfg.Publish
 	l.between("publish.max_in_flight", p.MaxInFlight, 1, 16384)
+	l.oneOf("publish.batch", p.Batch, "auto", "off")
 	l.positive("publish.ack_timeout", p.AckTimeout)
 	l.between("publish.max_attempts", p.MaxAttempts, 1, 1<<20)
 	b := p.Backoff
