@@ -183,7 +183,7 @@ func Default() *Config {
 		},
 		Publish: Publish{
 			MaxInFlight: 1024,
-			Batch:       "off",
+			Batch:       "auto",
 			AckTimeout:  5 * time.Second,
 			Backoff:     Backoff{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Multiplier: 2, Jitter: 0.5},
 			MaxAttempts: 20,

@@ -35,7 +35,7 @@ func TestEveryKeyHasAVariable(t *testing.T) {
 		"nats.embedded.enabled": "false", "nats.url": "nats.example.com:4222", "nats.creds_file": "file", "nats.password_file": "file",
 		"nats.token_file": "file", "nats.nkey_file": "file", "nats.stream.compression": "s2", "sources.persat.subject": "entity",
 		"nats.tls.ca_file": cert, "nats.tls.cert_file": cert, "nats.tls.key_file": private,
-		"publish.backoff.initial": "1s", "publish.backoff.jitter": "0.25", "publish.batch": "auto", "accept.wait_for": "stream", "log.level": "warn", "log.format": "json",
+		"publish.backoff.initial": "1s", "publish.backoff.jitter": "0.25", "publish.batch": "off", "accept.wait_for": "stream", "log.level": "warn", "log.format": "json",
 		"admin.url": "https://ops.example.com", "alerts.urls": "ntfy://ntfy.sh/topic", "alerts.urls_file": "services", "alerts.language": "es",
 	}
 	companions := map[string]map[string]string{
