@@ -40,7 +40,7 @@
 //
 // An event names the entities that it is about. Events of one entity, which is a source,
 // a kind (Event.Kind, or the event type up to its first dot) and an id, are published in the order of
-// acceptance, never two in flight; all others overtake each other freely. An event of
+// acceptance, never two in flight but in one atomic batch; all others overtake each other freely. An event of
 // several entities waits for all of them, and all of them wait for it. An event without
 // an entity is ordered among the events of its source and type that have none either.
 // Package schedule decides that and nothing else; its simulation proves it.
@@ -49,6 +49,7 @@
 //
 //	loop.go      the session's phase, the scheduler, the replay, the cursor: one goroutine
 //	sender.go    begins attempts, in a goroutine of its own
+//	pace.go      whether a backlog goes in atomic batches or one by one; window.go how many at once
 //	complete.go  from an acknowledgement to the publish mark, step by step. Only the loop writes
 //	             publish marks and takes them back: here, and in loss.go
 //	link.go      connects; verify.go and confirm.go ask the stream (package integrity). Each
@@ -62,6 +63,15 @@
 // goroutines share a count or a text (backlog, notices, link, disk). Two are held across
 // I/O, and never by who reads the view: one lets operators change dead letters one after
 // the other, the other lets one question at a time read the ledger (ledger.go).
+//
+// # Batches
+//
+// A server that syncs each message stores a few hundred or thousand a second, whatever is
+// in flight; an atomic batch it syncs as one. So a backlog goes in batches where the stream
+// takes them and they get more through (pace.go). A batch decides nothing but success: when it
+// is refused, or not answered, each of its events goes alone and gets its own answer, and what
+// the batch has stored all the same is a repeat there. An event that was in flight before goes
+// alone, because one that is stored refuses a whole batch.
 //
 // # A stream that forgets
 //
@@ -100,6 +110,7 @@
 //	session       one connection to NATS, from its opening to its end; it never reconnects
 //	verify, confirm  compare the stream with the journal: for a session, for one sequence
 //	dead letter   an event that is not tried again until an operator replays it, or discards it
+//	batch         several events that JetStream stores as a whole or not at all
 //	window        of attempts in flight (MaxInFlight); the stream's duplicate window and the journal's
 //	              dedup window are always called so
 //	replay        published events sent once more, under message ids of their own

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -269,6 +270,25 @@ type Publishing struct {
 	// measured with a backlog; 0 when it was not, since the connection began.
 	SinglePerSecond int `json:"single_per_second"`
 	BatchPerSecond  int `json:"batch_per_second"`
+}
+
+// String is for people, in English.
+func (p Publishing) String() string {
+	switch p.Reason {
+	case PaceOff:
+		return "one by one: publish.batch is off"
+	case PaceNotAllowed:
+		return "one by one: the stream takes no atomic batches (allow_atomic)"
+	case PaceUnmeasured:
+		return "one by one: there was no backlog to measure atomic batches with"
+	case PaceRefused:
+		return fmt.Sprintf("one by one for a while: %s", p.Detail)
+	}
+	way := "one by one"
+	if p.Mode == together.String() {
+		way = "a backlog in atomic batches"
+	}
+	return fmt.Sprintf("%s: measured %d events/s one by one, %d in batches", way, p.SinglePerSecond, p.BatchPerSecond)
 }
 
 func (p *pace) publishing() Publishing {

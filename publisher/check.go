@@ -173,9 +173,18 @@ func (c *check) configuration(info *jetstream.StreamInfo) {
 	if have.NoAck {
 		c.say(Error, "it does not acknowledge (no_ack): every event is held: switch no_ack off")
 	}
+	c.say(OK, "%s", batchesOf(have))
 	if have.Sealed {
 		c.say(Error, "it is sealed: every event is held: configure another, or make it anew")
 	}
+}
+
+// batchesOf says whether a stream takes atomic batches, and what that is for.
+func batchesOf(have jetstream.StreamConfig) string {
+	if have.AllowAtomicPublish {
+		return "it takes atomic batches (allow_atomic): where NATS syncs each message, a backlog goes in them"
+	}
+	return "it takes no atomic batches (allow_atomic): where NATS syncs each message (sync_interval always), a backlog goes with one sync an event; switch allow_atomic on to have it go faster"
 }
 
 // behaviour says what a stream does to the events beside storing them.

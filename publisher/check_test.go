@@ -51,7 +51,11 @@ func TestCheck(t *testing.T) {
 			stream: plain(),
 			ok: []string{"connected to nats://127.0.0.1", "version 2.", "max_payload is 1048576 bytes", "stream PERSAT is there", "subjects of every source: persat.>",
 				"may use $JS.API.STREAM.MSG.GET.PERSAT", "duplicate window is 1m", "storage is file", "it has 1 replica, as configured", "retention is limits",
-				"no limits", "may publish to persat.persat-bridge.check, and stream PERSAT answers"},
+				"no limits", "it takes no atomic batches (allow_atomic)", "may publish to persat.persat-bridge.check, and stream PERSAT answers"},
+		},
+		{
+			name: "a stream that takes batches", stream: with(batches),
+			ok: []string{"it takes atomic batches (allow_atomic)"},
 		},
 		{
 			name: "to be made",

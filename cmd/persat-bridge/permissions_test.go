@@ -138,6 +138,17 @@ func TestBridgePermissions(t *testing.T) {
 	})
 }
 
+// publishBatch publishes two events as one atomic batch.
+func publishBatch(s bridge.Session, id string) error {
+	var events []*bridge.Event
+	for _, part := range []string{"a", "b"} {
+		events = append(events, &bridge.Event{Source: "persat", ID: id + part, Type: "client.created", Accepted: time.Now(), Body: []byte("{}")})
+	}
+	end := make(chan error, 1)
+	s.PublishBatch(events, func(_ []bridge.Receipt, err error) { end <- err })
+	return <-end
+}
+
 // bridgeProblems does to NATS all that a bridge does there, and returns what it
 // would tell its operator.
 func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
@@ -176,6 +187,7 @@ func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
 			defer cancel()
 			_, err := s.Message(attempt, receipt.Sequence)
 			note(err)
+			note(publishBatch(s, id))
 		}
 		return s
 	}

@@ -146,6 +146,7 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	default:
 		row("NATS", "away since %s, %d attempt(s)", s.NATS.Since.Local().Format(time.DateTime), s.NATS.Attempts)
 	}
+	row("published", "%v", s.Publishing)
 	if r := s.Replay; r != nil {
 		state := "ended"
 		if r.Running {

@@ -28,6 +28,10 @@ func TestStatusCommand(t *testing.T) {
 		t.Errorf("all is well: exit code %d, %q, %q", code, stdout, stderr)
 	}
 
+	if !strings.Contains(stdout, "  published     one by one: there was no backlog to measure atomic batches with\n") {
+		t.Errorf("how events are published: %q", stdout)
+	}
+
 	n.Kill()
 	testwait.Eventually(t, "NATS away", func() bool { return b.metric("persat_bridge_nats_connected") == 0 })
 	b.post("a", eventBody("workorder.created", "1", ""))

@@ -13,6 +13,13 @@ export async function refresh() {
 // setting is a setting of the stream in the page's language.
 function setting(name) { return w.settings[name] || name; }
 
+// sending says how events are published, and why.
+function sending(p) {
+  const word = w[`sending_${p.reason}`];
+  if (p.reason === 'refused') return word(p.detail);
+  return typeof word === 'function' ? word(number(p.single_per_second), number(p.batch_per_second)) : word;
+}
+
 export function show() {
   const got = seen.stream;
   if (!got) return;
@@ -35,6 +42,7 @@ export function show() {
     [w.storage, `${setting(s.storage)}, ${w.replicas(s.replicas)}, ${setting(s.retention)}`],
     [w.limits, `${limits}; ${w.full_discards(setting(s.discard))}`],
     [w.duplicates, duration(s.duplicate_window_ns / 1e9)],
+    seen.status && [w.sending, sending(seen.status.publishing)],
     [w.created, clock(s.created)],
   ].filter(Boolean);
   $('stream').replaceChildren(...rows.flatMap(([k, v]) => [el('dt', '', k), el('dd', '', v)]));
