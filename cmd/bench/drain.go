@@ -43,12 +43,12 @@ func (b *bench) drain(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) drainBridge(ctx context.Context) (rate float64, server *contender, err error) {
+func (b *bench) drainBridge(ctx context.Context, env ...string) (rate float64, server *contender, err error) {
 	address, err := freeAddress()
 	if err != nil {
 		return 0, nil, err
 	}
-	c, err := b.startBridge("bridge", "", "nats://"+address, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=100ms")
+	c, err := b.startBridge("bridge", "", "nats://"+address, append(env, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=100ms")...)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -70,7 +70,7 @@ func run(ctx context.Context) (err error) {
 	slice := flag.Duration("slice", 3*time.Second, "length of one measurement")
 	backlog := flag.Int("backlog", 1_000_000, "events that wait, at most")
 	drained := flag.Int("drained", 500_000, "events that are drained at a time")
-	only := flag.String("only", "", "only these parts, comma-separated: floor, accept, drain, steady, backlog, sources, idle")
+	only := flag.String("only", "", "only these parts, comma-separated: floor, accept, drain, always, steady, backlog, sources, idle")
 	flag.Func("connections", "numbers of connections, comma-separated", numbers(&connections))
 	flag.Func("acceptors", "who answers, comma-separated", words(&acceptors))
 	out := flag.String("out", "artefacts/bench", "where tables and charts go")
@@ -99,7 +99,7 @@ func run(ctx context.Context) (err error) {
 	b.report.Rounds, b.report.Slice = b.rounds, b.slice.String()
 	fmt.Printf("%s\n%d rounds of %v each; the median counts\n", b.report.Machine, b.rounds, b.slice)
 	for _, p := range []part{
-		{"floor", b.floor}, {"accept", b.accept}, {"drain", b.drain}, {"steady", b.steady},
+		{"floor", b.floor}, {"accept", b.accept}, {"drain", b.drain}, {"always", b.always}, {"steady", b.steady},
 		{"backlog", b.atBacklog}, {"sources", b.sources}, {"idle", b.idle},
 	} {
 		if *only != "" && !strings.Contains(","+*only+",", ","+p.name+",") {

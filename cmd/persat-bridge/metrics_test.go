@@ -26,6 +26,7 @@ var contractMetrics = map[string]string{
 	"persat_bridge_journal_sync_duration_seconds":        "",
 	"persat_bridge_published_total":                      "source type",
 	"persat_bridge_publish_attempts_total":               "result source",
+	"persat_bridge_publish_batches_total":                "mode",
 	"persat_bridge_publish_duration_seconds":             "",
 	"persat_bridge_pending_events":                       "source",
 	"persat_bridge_oldest_pending_age_seconds":           "source",
