@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -85,10 +87,10 @@ func (o *oracle) post(ctx context.Context, perSecond int) {
 func (o *oracle) deliver(s *sender, entity string, n int) {
 	p := &promise{id: newDeliveryID(), entity: entity}
 	note := make([]byte, rand.IntN(o.padding)/2)
-	for i := range note { // what does not compress much fills disks
-		note[i] = byte(rand.Uint32())
-	}
-	p.body = fmt.Appendf(nil, `{"eventType":"workorder.updated","payload":{"_id":%q,"n":%d,"note":"ñ %x"}}`, entity, n, note)
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], rand.Uint64())
+	_, _ = rand.NewChaCha8(seed).Read(note) // what does not compress much fills disks; it never fails
+	p.body = fmt.Appendf(nil, `{"eventType":"workorder.updated","payload":{"_id":%q,"n":%d,"note":"ñ %s"}}`, entity, n, hex.EncodeToString(note))
 	for begin := time.Now(); ; {
 		a, err := s.post(context.Background(), p.id, p.body)
 		o.mu.Lock()
