@@ -114,8 +114,30 @@ type StreamInfo struct {
 	FirstSequence   uint64        `json:"first_sequence"`
 	LastSequence    uint64        `json:"last_sequence"`
 	Consumers       int           `json:"consumers"`
+	// ConsumerList describes them, the first hundred; ConsumersError says why they cannot be listed.
+	ConsumerList   []ConsumerInfo `json:"consumer_list,omitempty"`
+	ConsumersError string         `json:"consumers_error,omitempty"`
+	// GrowthPerDay is by how many bytes the stream grows in a day, the mean since its first
+	// message or of as long as it is kept; 0 where that is less than an hour.
+	GrowthPerDay int64 `json:"growth_bytes_per_day,omitempty"`
 	// Differences says in what it is not as configured.
 	Differences []string `json:"differences,omitempty"`
+}
+
+// ConsumerInfo is a consumer of the stream.
+type ConsumerInfo struct {
+	Name string `json:"name"`
+	// Pending have not been delivered to it, AckPending were and are not acknowledged, and
+	// Redelivered of those were delivered more than once.
+	Pending     uint64 `json:"pending"`
+	AckPending  int    `json:"ack_pending"`
+	Redelivered int    `json:"redelivered"`
+}
+
+// ConsumerLister is a Session that can list the consumers of the stream. It may lack the
+// permission, which nothing else needs: then the error wraps ErrNotPermitted.
+type ConsumerLister interface {
+	Consumers(ctx context.Context) ([]ConsumerInfo, error)
 }
 
 // What Session.Stream and Session.Message return.

@@ -177,6 +177,13 @@ func (b *Bridge) Stream(ctx context.Context) (StreamInfo, error) {
 		return StreamInfo{}, ErrNoSession
 	}
 	state, err := s.Stream(ctx)
+	if lister, ok := s.(ConsumerLister); ok && err == nil && state.Info.Consumers > 0 {
+		state.Info.ConsumerList, err = lister.Consumers(ctx)
+		if err != nil {
+			state.Info.ConsumersError = err.Error()
+		}
+		err = nil
+	}
 	return state.Info, err
 }
 

@@ -149,6 +149,7 @@ func (s *session) describe(info *jetstream.StreamInfo) bridge.StreamInfo {
 		LastSequence:    info.State.LastSeq,
 		Consumers:       info.State.Consumers,
 		Differences:     s.p.o.differences(c),
+		GrowthPerDay:    growthPerDay(info.State.Bytes, info.State.FirstTime, time.Now()),
 	}
 	if info.Cluster != nil {
 		described.Cluster, described.Leader = info.Cluster.Name, info.Cluster.Leader

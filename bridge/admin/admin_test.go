@@ -108,7 +108,7 @@ func TestNeedsTokenOffLoopback(t *testing.T) {
 
 // apiCalls are all calls that show or change something.
 var apiCalls = []struct{ method, path, body string }{
-	{"GET", "/api/status", ""}, {"GET", "/api/stream", ""}, {"GET", "/api/history", ""}, {"GET", "/api/events", ""}, {"GET", "/api/events/1", ""},
+	{"GET", "/api/status", ""}, {"GET", "/api/stream", ""}, {"GET", "/api/history", ""}, {"GET", "/api/events", ""}, {"GET", "/api/events/1", ""}, {"GET", "/api/intake", ""}, {"GET", "/api/dead/groups", ""},
 	{"GET", "/api/dead", ""}, {"POST", "/api/dead/replay?all=true", ""}, {"POST", "/api/dead/discard?all=true", ""},
 	{"GET", "/api/replay", ""}, {"POST", "/api/replay?all=true", ""}, {"DELETE", "/api/replay", ""},
 	{"GET", "/api/log", ""}, {"PUT", "/api/log", `{"level":"debug"}`}, {"GET", "/debug/pprof/", ""}, {"GET", "/debug/pprof/cmdline", ""},
@@ -181,7 +181,7 @@ func TestPageIsClosed(t *testing.T) {
 	if policy := header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") {
 		t.Errorf("policy is %q", policy)
 	}
-	for _, file := range []string{"/", "/page/page.css", "/page/page.js", "/page/chart.js", "/page/words.js", "/page/api.js", "/page/dead.js", "/page/dom.js", "/page/drawer.js", "/page/events.js", "/page/format.js", "/page/history.js", "/page/reasons.js", "/page/replay.js", "/page/state.js", "/page/stream.js", "/page/icon.svg"} {
+	for _, file := range []string{"/", "/page/page.css", "/page/page.js", "/page/chart.js", "/page/words.js", "/page/api.js", "/page/dead.js", "/page/dom.js", "/page/drawer.js", "/page/events.js", "/page/format.js", "/page/history.js", "/page/intake.js", "/page/reasons.js", "/page/replay.js", "/page/state.js", "/page/stream.js", "/page/icon.svg"} {
 		code, text, header := call(t, "GET", hs.URL+file, "")
 		if code != http.StatusOK {
 			t.Errorf("%s: got %d", file, code)

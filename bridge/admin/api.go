@@ -60,6 +60,8 @@ type (
 	StreamAnswer struct {
 		Stream *bridge.StreamInfo `json:"stream,omitempty"`
 		Error  string             `json:"error,omitempty"`
+		// AsOf is of when Stream is, where it is from before Error.
+		AsOf *time.Time `json:"as_of,omitempty"`
 	}
 	// LogLevel is what the log writes: debug, info, warn or error.
 	LogLevel struct {
@@ -202,6 +204,12 @@ func (s *Server) cancelReplay(c echo.Context) error {
 	return c.NoContent(http.StatusNoContent)
 }
 
+// knownStream is the stream as it was last seen.
+type knownStream struct {
+	info bridge.StreamInfo
+	at   time.Time
+}
+
 // streamPatience bounds the look at the stream.
 const streamPatience = 3 * time.Second
 
@@ -210,8 +218,13 @@ func (s *Server) stream(c echo.Context) error {
 	defer cancel()
 	info, err := s.bridge.Stream(ctx)
 	if err != nil {
-		return c.JSON(http.StatusOK, StreamAnswer{Error: err.Error()})
+		answer := StreamAnswer{Error: err.Error()}
+		if last := s.lastStream.Load(); last != nil {
+			answer.Stream, answer.AsOf = &last.info, &last.at
+		}
+		return c.JSON(http.StatusOK, answer)
 	}
+	s.lastStream.Store(&knownStream{info, time.Now().UTC()})
 	return c.JSON(http.StatusOK, StreamAnswer{Stream: &info})
 }
 
@@ -260,8 +273,18 @@ func (s *Server) learn(c echo.Context) error {
 	return c.JSON(http.StatusOK, lessons)
 }
 
-// pastHour answers the history, of which after= leaves out what the caller has.
+// pastHour answers the last hour as this process has seen it, of which after= leaves out
+// what the caller has; with range=, the history of that, from the journal too.
 func (s *Server) pastHour(c echo.Context) error {
+	if name := c.QueryParam("range"); name != "" {
+		r, known := ranges[name]
+		if !known {
+			return echo.NewHTTPError(http.StatusBadRequest, "range is 15m, 1h, 24h or 72h")
+		}
+		past := s.history.minutes.get(r, time.Now())
+		past.Started = s.history.started
+		return c.JSON(http.StatusOK, past)
+	}
 	var after time.Time
 	if text := c.QueryParam("after"); text != "" {
 		var err error

@@ -68,6 +68,7 @@ type RefusedCount struct {
 type history struct {
 	gatherer prometheus.Gatherer
 	started  time.Time
+	minutes  *minutes
 
 	mu      sync.Mutex
 	samples []Sample  // the oldest first, keepSamples at most
@@ -93,7 +94,7 @@ type labels struct{ source, name string }
 type buckets map[float64]uint64
 
 func newHistory(g prometheus.Gatherer) *history {
-	return &history{gatherer: g, started: time.Now().UTC()}
+	return &history{gatherer: g, started: time.Now().UTC(), minutes: newMinutes()}
 }
 
 // run takes samples until ctx ends.
@@ -124,6 +125,7 @@ func (h *history) take(now time.Time) {
 	if len(h.ring) > 0 {
 		last := &h.ring[len(h.ring)-1]
 		h.samples = append(h.samples, sampleOf(*last, next))
+		h.minutes.live(last, &next)
 		last.thin()
 	}
 	h.ring = append(h.ring, next)

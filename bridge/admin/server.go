@@ -13,6 +13,8 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -64,6 +66,10 @@ type Options struct {
 	// Learn compares the newest bodies, so many at most (0: all), with the catalogue of
 	// the sender's events, for /api/learn; its answer becomes JSON. nil leaves that out.
 	Learn func(ctx context.Context, since time.Time, limit int) (any, error)
+	// Endpoints are where the sources deliver to, and Refused what was refused there, the
+	// newest first; both for /api/intake.
+	Endpoints []Endpoint
+	Refused   func() []RefusedRequests
 }
 
 // Server is the operators' listener. It serves until Serve's context ends.
@@ -74,6 +80,8 @@ type Server struct {
 	echo    *echo.Echo
 	// searching has room for the one search that may run.
 	searching chan struct{}
+	// lastStream is for when NATS is away.
+	lastStream atomic.Pointer[knownStream]
 }
 
 // ErrNeedsToken: the listener would be reachable from elsewhere, unguarded.
@@ -131,6 +139,7 @@ func (s *Server) routes() error {
 	api(http.MethodGet, "/history", s.pastHour)
 	api(http.MethodGet, "/events", s.events)
 	api(http.MethodGet, "/events/:record", s.event)
+	api(http.MethodGet, "/intake", s.intake)
 	api(http.MethodGet, "/dead", s.deadLetters)
 	api(http.MethodGet, "/dead/groups", s.deadGroups)
 	api(http.MethodPost, "/dead/replay", s.replayDead)
@@ -163,7 +172,15 @@ func (s *Server) Handler() http.Handler { return s.echo }
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	sampling, stopSampling := context.WithCancel(ctx)
 	sampled := make(chan struct{})
-	go func() { defer close(sampled); s.history.run(sampling) }()
+	go func() {
+		defer close(sampled)
+		var filling sync.WaitGroup
+		if s.bridge != nil {
+			filling.Go(func() { s.history.minutes.fill(sampling, s.bridge, s.history.started) })
+		}
+		s.history.run(sampling)
+		filling.Wait()
+	}()
 	defer func() { stopSampling(); <-sampled }()
 	hs := &http.Server{Handler: s.echo, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second, ErrorLog: zap.NewStdLog(zap.NewNop())}
 	served := make(chan error, 1)

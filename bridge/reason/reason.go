@@ -149,7 +149,38 @@ func Spanish() map[string]string {
 	for _, row := range table {
 		texts[row[0]] = row[2]
 	}
+	for code, text := range requests {
+		texts["request_"+code] = text
+	}
 	return texts
+}
+
+// requests are the reasons of refused requests in Spanish, by the codes of package
+// webhook. Their English is that package's own, as the log has it.
+var requests = map[string]string{
+	"missing_signature":   "los pedidos llegan sin todos los encabezados de firma svix-* o webhook-*: si este remitente no firma, hay que proteger el endpoint con auth: basic o auth: header; `persat-bridge capture` muestra qué envía",
+	"malformed_signature": "los pedidos llegan con encabezados de firma que no se pueden leer: puede que algo en el medio los haya cambiado, o que el remitente firme de otra manera; `persat-bridge capture` muestra qué envía",
+	"wrong_signature":     "los pedidos están firmados con un secreto que esta fuente no tiene: hay que copiar el secreto del endpoint (de este y no de otro) del portal del remitente; si es el mismo, algo en el medio cambia el contenido",
+	"timestamp":           "los pedidos están bien firmados, pero a una hora fuera de la tolerancia de la fuente: hay que poner en hora este host (NTP); si está bien, algo en el medio demora los pedidos",
+	"compressed":          "los pedidos tienen el contenido comprimido, y la firma no es de eso: hay que desactivar la compresión en el remitente o en el proxy que la agrega",
+	"missing_credentials": "los pedidos llegan sin las credenciales de esta fuente: hay que ponerlas en el endpoint del portal del remitente; `persat-bridge capture` muestra qué envía",
+	"credentials":         "los pedidos llegan con credenciales que esta fuente no tiene: hay que comparar el endpoint del portal del remitente con los secretos de la fuente",
+	"address":             "los pedidos llegan de una dirección fuera de allow_cidrs: si es la de un proxy delante, va en server.trusted_proxies; si es la del remitente, en allow_cidrs de la fuente",
+	"rate_limit":          "los pedidos superan el rate_limit de la fuente: hay que subirlo si las ráfagas del remitente son legítimas; lo rechazado se repite durante 27 horas",
+	"in_flight":           "se escriben a la vez tantos eventos como permite server.max_in_flight: el disco es lento, o hay que subirlo",
+	"reading":             "se envían más pedidos a la vez de los que el puente lee: alguien los mantiene abiertos; el log nombra la red",
+	"body_memory":         "los contenidos grandes ocupan toda la memoria que pueden: el remitente los repite",
+	"too_large":           "los pedidos superan server.max_body_bytes: hay que subirlo si son eventos del remitente, que los repite en vano",
+	"incomplete_body":     "los contenidos terminan antes de estar completos: algo en el medio los corta o es demasiado lento, tiene 15 s",
+	"journal_full":        "el almacenamiento está lleno: el remitente repite",
+	"journal_failed":      "el disco falló al escribir: el proceso termina y vuelve a empezar",
+	"journal_stalled":     "el disco no responde: el remitente repite",
+	"not_in_stream":       "el evento está en el disco, pero JetStream no lo confirmó a tiempo (accept.wait_for: stream): el remitente repite",
+	"stopping":            "el puente se estaba deteniendo: el remitente repite",
+	"not_accepted":        "el evento no se aceptó a tiempo: el remitente repite",
+	"panic":               "un error del puente: el log tiene los detalles",
+	"not_found":           "los pedidos van a una ruta que no es de ninguna fuente: la URL del endpoint en el portal del remitente termina en /webhooks/ y el nombre de una fuente, y un proxy delante tiene que pasar la ruta como es",
+	"method":              "los pedidos llegan con otro método que POST: una redirección en el camino convierte un POST en GET; el chequeo de un balanceador va a GET /readyz",
 }
 
 type reason struct {

@@ -80,7 +80,13 @@ func (s *Server) refuse(err error, c echo.Context) {
 		r = notTaken(err)
 	}
 	s.countersOf(c).rejected[r.reason].Inc()
-	s.diagnosisOf(c).refused(r, c.Request(), c.RealIP(), time.Now())
+	now := time.Now()
+	s.diagnosisOf(c).refused(r, c.Request(), c.RealIP(), now)
+	name := otherSource
+	if g := s.sourceOf(c); g != nil {
+		name = g.name
+	}
+	s.refusals.note(name, r, c.RealIP(), now)
 	if entry := s.log.Check(zap.DebugLevel, "request refused"); entry != nil {
 		entry.Write(zap.String("path", c.Request().URL.Path), zap.String("address", c.RealIP()),
 			zap.Int("code", r.code), zap.String("reason", string(r.reason)), zap.String("detail", r.detail))

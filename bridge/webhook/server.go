@@ -126,6 +126,7 @@ type Server struct {
 	sources  map[string]*source
 	other    *counters  // of requests to no source
 	unknown  *diagnosis // of the same
+	refusals refusalList
 	bodies   *bodies
 	readings *readings
 	ready    func() error

@@ -167,13 +167,15 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
 	a.admin, err = admin.New(admin.Options{
-		Listen:   cfg.Admin.Listen,
-		Token:    cfg.Admin.Token.Reveal(),
-		Pprof:    cfg.Admin.Pprof,
-		Version:  version,
-		Gatherer: registry,
-		Log:      log,
-		Level:    level,
+		Listen:    cfg.Admin.Listen,
+		Token:     cfg.Admin.Token.Reveal(),
+		Pprof:     cfg.Admin.Pprof,
+		Version:   version,
+		Gatherer:  registry,
+		Log:       log,
+		Level:     level,
+		Endpoints: a.endpoints(),
+		Refused:   a.refused,
 		Learn: func(ctx context.Context, since time.Time, limit int) (any, error) {
 			return learnJournal(ctx, a.journal, since, limit)
 		},
@@ -305,4 +307,28 @@ func (a *app) webhookURL(source string) string {
 		scheme = "https"
 	}
 	return scheme + "://" + reachable(a.public.Addr().String()) + "/webhooks/" + source
+}
+
+// endpoints are where the sources deliver to.
+func (a *app) endpoints() (endpoints []admin.Endpoint) {
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Sources)) {
+		source := a.cfg.Sources[name]
+		e := admin.Endpoint{Source: name, Auth: source.Auth, Pulled: source.Pull.URL != ""}
+		if a.public != nil {
+			e.URL, e.Path = a.webhookURL(name), "/webhooks/"+name
+		}
+		endpoints = append(endpoints, e)
+	}
+	return endpoints
+}
+
+// refused are the requests that were refused.
+func (a *app) refused() []admin.RefusedRequests {
+	list := []admin.RefusedRequests{}
+	for _, r := range a.webhook.Refusals() {
+		list = append(list, admin.RefusedRequests{
+			Source: r.Source, Reason: string(r.Reason), Text: r.Text, Detail: r.Detail, Count: r.Count, Last: r.Last.UTC(), Address: r.Address,
+		})
+	}
+	return list
 }

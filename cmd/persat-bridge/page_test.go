@@ -58,6 +58,12 @@ func TestPage(t *testing.T) {
 	// Quiet.
 	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
 	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
+	p.waitFor("what to register", `$('#first-panel').includes('/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
+	p.shoot("first day")
+	if response, err := http.Post(b.url, "application/json", strings.NewReader("{}")); err != nil || response.Body.Close() != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("what was refused", `$('#refused').includes('persat missing_signature · 1 time') && $('#refused').includes('from 127.0.0.1') && $('#refused').includes('persat-bridge capture')`)
 
 	// What the catalogue does not know is shown, and no value of it.
 	post([]byte(`{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"sEcReT"}}`))
@@ -164,8 +170,18 @@ func TestPage(t *testing.T) {
 	}
 	p.waitFor("the bridge is lost", `!document.querySelector('#lost').hidden && $('#lost').includes('El puente no responde desde las')`)
 	p.shoot("bridge lost")
+	p.waitFor("nothing can be done meanwhile", `document.querySelector('#main').inert`)
 	b.Start()
-	p.waitFor("the bridge is back", `document.querySelector('#lost').hidden`)
+	p.waitFor("the bridge is back", `document.querySelector('#lost').hidden && !document.querySelector('#main').inert`)
+
+	// What was before the restart is there.
+	p.waitFor("the history by type", `$('#types').includes('workorder.closed')`)
+	p.waitFor("the charts", `document.querySelectorAll('#chart-flow path.curve').length === 2 && !$('#history-note')`)
+	p.run(chromedp.Click(chromedp.CSS(`#ranges [data-range="24h"]`)))
+	p.waitFor("a day", `$('#chart-flow').includes('−24 h') && $('#types').includes('client.updated')`)
+	p.run(chromedp.Click(chromedp.CSS("#chart-flow summary")))
+	p.waitFor("the same as a table", `document.querySelectorAll('#chart-flow tbody tr').length > 10`)
+	p.shoot("history after a restart")
 }
 
 // TestPageToken is the page of a bridge with a token.

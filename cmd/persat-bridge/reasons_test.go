@@ -46,3 +46,21 @@ func TestReasonsHaveCodes(t *testing.T) {
 		t.Errorf("found %d reasons, which is not all of them", found)
 	}
 }
+
+// Every reason of a refused request has Spanish words.
+func TestRequestsHaveSpanish(t *testing.T) {
+	text, err := os.ReadFile("../../bridge/webhook/refusal.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spanish := reason.Spanish()
+	codes := regexp.MustCompile(`(?m)^\t\w+\s+Reason = "(\w+)"`).FindAllSubmatch(text, -1)
+	for _, m := range codes {
+		if spanish["request_"+string(m[1])] == "" {
+			t.Errorf("no Spanish for requests refused because of %s", m[1])
+		}
+	}
+	if len(codes) < 20 {
+		t.Errorf("found %d reasons, which is not all of them", len(codes))
+	}
+}

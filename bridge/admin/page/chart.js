@@ -1,8 +1,7 @@
-// A line chart of the last hour in inline SVG. Values that are null are gaps: no
-// event, no latency.
+// A line chart in inline SVG. Values that are null are gaps: no event, no latency. Behind
+// it is a table of the same.
 
 const NS = 'http://www.w3.org/2000/svg';
-const HOUR = 3600e3;
 
 function svg(tag, attributes, ...children) {
   const e = document.createElementNS(NS, tag);
@@ -40,7 +39,7 @@ export const log = (values) => {
   return { at: (v) => (Math.log10(Math.max(v, 1e-4)) - low) / (high - low), ticks };
 };
 
-// chart draws into box: {title, note, series: [{label, values, area}], times, now, format, scale, clock}.
+// chart draws into box: {title, note, series: [{label, values, area}], times, now, span, format, scale, clock, words}.
 // Each values has one entry for each of times.
 export function chart(box, o) {
   const width = Math.max(box.clientWidth - 32, 200);
@@ -48,7 +47,7 @@ export function chart(box, o) {
   const left = 48, right = 8, top = 8, bottom = 20;
   const all = o.series.flatMap((s) => s.values.filter((v) => v !== null));
   const scale = o.scale(all);
-  const x = (t) => left + (width - left - right) * (1 - (o.now - t) / HOUR);
+  const x = (t) => left + (width - left - right) * (1 - (o.now - t) / o.span);
   const y = (v) => top + (height - top - bottom) * (1 - scale.at(v));
 
   const picture = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': o.title });
@@ -56,9 +55,10 @@ export function chart(box, o) {
     picture.append(svg('line', { class: 'grid', x1: left, x2: width - right, y1: y(tick), y2: y(tick) }));
     picture.append(svg('text', { x: left - 6, y: y(tick) + 4, 'text-anchor': 'end' }, o.format(tick)));
   }
-  for (const minutes of width < 420 ? [60, 30, 0] : [60, 45, 30, 15, 0]) {
-    const anchor = minutes === 60 ? 'start' : minutes === 0 ? 'end' : 'middle';
-    picture.append(svg('text', { x: x(o.now - minutes * 60e3), y: height - 5, 'text-anchor': anchor }, minutes ? `−${minutes} min` : o.clock(o.now)));
+  for (const part of width < 420 ? [1, 0.5, 0] : [1, 0.75, 0.5, 0.25, 0]) {
+    const anchor = part === 1 ? 'start' : part === 0 ? 'end' : 'middle';
+    const ago = (o.span * part) / 60e3;
+    picture.append(svg('text', { x: x(o.now - o.span * part), y: height - 5, 'text-anchor': anchor }, !part ? o.clock(o.now) : ago > 90 ? `−${ago / 60} ${o.words.hours}` : `−${+ago.toFixed(1)} ${o.words.minutes}`));
   }
   o.series.forEach((s, i) => {
     const name = i ? 'second' : 'first';
@@ -101,7 +101,35 @@ export function chart(box, o) {
     show(k);
   });
   picture.addEventListener('pointerleave', () => { cross.setAttribute('visibility', 'hidden'); show(newest); });
-  box.replaceChildren(element('h2', '', o.title, ' ', element('span', 'quiet', o.note || '')), legend, picture);
+  const open = box.querySelector('details')?.open;
+  const details = element('details', '', element('summary', '', o.words.as_table));
+  details.addEventListener('toggle', () => { if (details.open && !details.querySelector('table')) details.append(table(o)); });
+  details.open = !!open;
+  if (open) details.append(table(o));
+  const focused = document.activeElement?.matches('summary') && box.contains(document.activeElement);
+  box.replaceChildren(element('h2', '', o.title, ' ', element('span', 'quiet', o.note || '')), legend, picture, details);
+  if (focused) details.firstChild.focus();
+}
+
+// table is the chart's values for who does not see it: at most 30 of them, the newest first.
+function table(o) {
+  const every = Math.max(Math.ceil(o.times.length / 30), 1);
+  const cell = (tag, text, scope) => { const e = element(tag, tag === 'td' ? 'n' : '', text); if (scope) e.scope = scope; return e; };
+  const body = element('tbody');
+  for (let k = o.times.length - 1; k >= 0; k -= every) {
+    body.append(element('tr', '', cell('th', o.clock(o.times[k]), 'row'), ...o.series.map((s) => cell('td', s.values[k] === null || s.values[k] === undefined ? '–' : o.format(s.values[k])))));
+  }
+  const head = element('thead', '', element('tr', '', cell('th', o.words.time, 'col'), ...o.series.map((s) => cell('th', s.label, 'col'))));
+  const all = element('table', '', head, body);
+  all.setAttribute('aria-label', o.title);
+  return element('div', 'scroll table', all);
+}
+
+// spark is a line without axes, beside the number that says the same.
+export function spark(values) {
+  const width = 120, height = 22, top = Math.max(...values, 1);
+  const points = values.map((v, i) => `${((i / Math.max(values.length - 1, 1)) * width).toFixed(1)},${(height - 1 - (v / top) * (height - 3)).toFixed(1)}`);
+  return svg('svg', { viewBox: `0 0 ${width} ${height}`, class: 'sparkline', 'aria-hidden': 'true' }, svg('path', { class: 'curve first', d: `M${points.join('L')}` }));
 }
 
 // runs are the stretches without a gap, as lists of indices.

@@ -7,6 +7,7 @@ import * as drawer from './drawer.js';
 import * as events from './events.js';
 import { lang, number, setLanguage, w } from './format.js';
 import * as history from './history.js';
+import * as intake from './intake.js';
 import * as replay from './replay.js';
 import * as state from './state.js';
 import * as stream from './stream.js';
@@ -22,6 +23,7 @@ function translate() {
   state.showStatus();
   replay.showReplay(seen.status.replay);
   history.show();
+  intake.show();
   stream.show();
   events.redraw();
   dead.redraw();
@@ -69,7 +71,7 @@ async function round() {
       await drawer.refreshDrawer();
       await dead.refresh();
     }
-    if (first || turn % 5 === 0) { await history.refresh(); state.showStatus(); }
+    if (first || turn % 5 === 0) { await history.refresh(); state.showStatus(); await intake.refresh(); }
     if (first || turn % 10 === 0) { await stream.refresh(); await refreshLog(); }
     if (first || turn % 60 === 0) await refreshLearned();
   });
@@ -84,7 +86,7 @@ let resizing;
 addEventListener('resize', () => { clearTimeout(resizing); resizing = setTimeout(history.show, 150); });
 onToken(round);
 translate();
-for (const part of [state, drawer, dead, replay, events]) part.start();
+for (const part of [state, drawer, dead, replay, events, history]) part.start(quietly);
 round();
 setInterval(() => { if (!document.hidden || seen.lostSince) round(); }, 1000);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) round(); });

@@ -1,0 +1,50 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Endpoint is where a source delivers to.
+type Endpoint struct {
+	Source string `json:"source"`
+	// Auth is how its requests are checked.
+	Auth string `json:"auth"`
+	// URL is the address on this host, and Path its part that a public address ends with;
+	// both are empty without a listener.
+	URL  string `json:"url,omitempty"`
+	Path string `json:"path,omitempty"`
+	// Pulled says that the source is fetched from its polling endpoint, too.
+	Pulled bool `json:"pulled,omitempty"`
+}
+
+// RefusedRequests are the requests of a source that were refused for one reason, since the
+// process started. Reason is the code, and Text the same in English, with what to do.
+type RefusedRequests struct {
+	Source  string    `json:"source"`
+	Reason  string    `json:"reason"`
+	Text    string    `json:"text"`
+	Detail  string    `json:"detail,omitempty"`
+	Count   int       `json:"count"`
+	Last    time.Time `json:"last"`
+	Address string    `json:"address"`
+}
+
+// Intake is what comes in by, and what was refused, the newest first.
+type Intake struct {
+	Endpoints []Endpoint        `json:"endpoints"`
+	Refused   []RefusedRequests `json:"refused"`
+}
+
+func (s *Server) intake(c echo.Context) error {
+	got := Intake{Endpoints: s.o.Endpoints, Refused: []RefusedRequests{}}
+	if got.Endpoints == nil {
+		got.Endpoints = []Endpoint{}
+	}
+	if s.o.Refused != nil {
+		got.Refused = s.o.Refused()
+	}
+	return c.JSON(http.StatusOK, got)
+}
