@@ -23,10 +23,6 @@ import (
 func newNginx(t *testing.T, bridges ...*bridgeProcess) (address string) {
 	t.Helper()
 	path := needTool(t, "nginx", "nginx", "/usr/sbin/nginx")
-	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // its workers may be another user
-		t.Fatal(err)
-	}
 	var upstream strings.Builder
 	for _, b := range bridges {
 		u, err := url.Parse(b.url)
@@ -35,17 +31,27 @@ func newNginx(t *testing.T, bridges ...*bridgeProcess) (address string) {
 		}
 		fmt.Fprintf(&upstream, "server %s; ", u.Host)
 	}
+	return startNginx(t, path, func(dir, address string) string {
+		return nginxPaths(dir) + "upstream bridges { " + upstream.String() + "}\nserver { listen " + address + "; location / { proxy_pass http://bridges; } }\n"
+	})
+}
+
+// nginxPaths has nginx keep its files in dir.
+func nginxPaths(dir string) string {
+	return fmt.Sprintf("client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;\n", dir)
+}
+
+// startNginx runs nginx with what http returns in its block http, and waits until it
+// listens on the address that http was given.
+func startNginx(t *testing.T, path string, http func(dir, address string) string) (address string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // its workers may be another user
+		t.Fatal(err)
+	}
 	address = testwait.FreeAddress(t)
 	file := filepath.Join(dir, "nginx.conf")
-	text := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
-events { worker_connections 512; }
-http {
-  access_log off;
-  client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
-  upstream bridges { %[2]s }
-  server { listen %[3]s; location / { proxy_pass http://bridges; } }
-}
-`, dir, upstream.String(), address)
+	text := fmt.Sprintf("daemon off; master_process off; pid %s/pid; error_log stderr;\nevents { worker_connections 512; }\nhttp {\n  access_log off;\n%s\n}\n", dir, http(dir, address))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
