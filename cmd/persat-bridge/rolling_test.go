@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -52,7 +53,7 @@ func TestRollingRestartNginx(t *testing.T) {
 			defer s.close()
 			for i := posted.Add(1); i <= posts; i = posted.Add(1) {
 				id := fmt.Sprint("rolling-", i)
-				if a, err := s.post(t.Context(), id, eventBody("workorder.closed", fmt.Sprint(i%50), id)); err != nil || !a.ok() {
+				if a, err := s.post(t.Context(), id, []byte(eventBody("workorder.closed", fmt.Sprint(i%50), id))); err != nil || !a.ok() {
 					t.Errorf("%s: got %d, %v", id, a.code, err)
 					return
 				}
@@ -65,6 +66,11 @@ func TestRollingRestartNginx(t *testing.T) {
 		b := bridges[restarts%2]
 		b.Stop()
 		b.Start()
+		// A post that this bridge refused before it was up must not meet the other one on
+		// its way down.
+		testwait.Eventually(t, "posts at the bridge that is back", func() bool {
+			return restarting.Err() != nil || b.metric("persat_bridge_accepted_total") >= 20
+		})
 	}
 	senders.Wait()
 	if restarts < 2 {
