@@ -94,10 +94,10 @@ func repairIsIdentity(t *testing.T, seed uint64) {
 		switch random.IntN(10) {
 		case 0, 1, 2:
 			var group sync.WaitGroup
-			for range random.IntN(60) {
+			for range random.IntN(30) {
 				n++
 				r := record(n)
-				r.Body = bytes.Repeat([]byte{byte(random.IntN(255) + 1)}, random.IntN(12000)+1)
+				r.Body = bytes.Repeat([]byte{byte(random.IntN(255) + 1)}, random.IntN(24000)+1)
 				for i := range r.Body {
 					if i%16 == 0 {
 						r.Body[i] = byte(random.Uint32()) | 1
