@@ -72,3 +72,19 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// A busy person reads README.md once: 120 lines, and no sentence over 40 words.
+func TestReadmeIsShort(t *testing.T) {
+	for _, file := range []string{readmeFile, "../../README.es.md"} {
+		text := readDocument(t, file)
+		if lines := strings.Count(text, "\n"); lines > 120 {
+			t.Errorf("%s has %d lines, want 120 at most", file, lines)
+		}
+		prose := regexp.MustCompile(`\]\([^)]*\)`).ReplaceAllString(fence.ReplaceAllString(text, ""), "]")
+		for _, sentence := range regexp.MustCompile(`[.!?:]\**[ \n]|\n\n|\n- |\n\d\. `).Split(prose, -1) {
+			if words := strings.Fields(sentence); len(words) > 40 {
+				t.Errorf("%s: a sentence of %d words: %s", file, len(words), sentence)
+			}
+		}
+	}
+}
