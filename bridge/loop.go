@@ -278,19 +278,20 @@ func (l *loop) publish() error {
 // start sends what may go: a backlog in atomic batches, where these get more through.
 func (l *loop) start(now time.Time) {
 	floor := l.monitor.Baseline()
-	l.schedule.SetWindow(l.pace.window(l.window.now))
 	least, most := l.pace.choose(now, l.session.MaxBatch(), l.window.now, l.schedule.Movable())
 	if most == 0 {
-		if l.together { // the window has grown with batches
+		if l.together {
 			l.together = false
-			l.window.restart()
+			l.window.restart(smallWindow)
 		}
+		l.schedule.SetWindow(l.window.now)
 		alone := l.schedule.Start(now)
 		l.sender.send(alone, false, l.session, floor, now)
 		l.b.metrics.sent(single, len(alone))
 		return
 	}
 	l.together = true
+	l.schedule.SetWindow(l.window.now)
 	for again := true; again; {
 		batched, alone := l.schedule.StartBatch(now, least, most)
 		l.sender.send(alone, false, l.session, floor, now)

@@ -21,7 +21,7 @@ type Batches struct {
 	Least, Most int
 	// Measure is how long one measurement takes at least, Again how long after it the other
 	// way is looked at once more; that doubles up to thirty times as much. Default 100 ms and
-	// 10 s.
+	// 2 s.
 	Measure, Again time.Duration
 }
 
@@ -39,7 +39,7 @@ func (o *Batches) validate() {
 		o.Measure = 100 * time.Millisecond
 	}
 	if o.Again <= 0 {
-		o.Again = 10 * time.Second
+		o.Again = 2 * time.Second
 	}
 }
 
@@ -59,8 +59,9 @@ func (w way) String() string {
 }
 
 const (
-	// better is how much more the other way has to get through to be chosen.
-	better = 1.2
+	// Batches have to get clearlyBetter as much through as single events to be chosen, and
+	// single events slightlyBetter: they are the plain way.
+	clearlyBetter, slightlyBetter = 1.5, 1.05
 	// measureLeast is how many events a measurement has at least.
 	measureLeast = 32
 	// trialLimit ends the trial of a way of which nothing comes.
@@ -69,9 +70,6 @@ const (
 	// up to refusedLongest.
 	refusedPause   = time.Second
 	refusedLongest = time.Minute
-	// trialWindow bounds what is in flight while single events are tried: batches wait for
-	// the last of them.
-	trialWindow = 64
 )
 
 // pace chooses how a backlog is sent. A server that syncs each message syncs a batch once
@@ -95,6 +93,7 @@ type pace struct {
 	// counted are the acknowledgements of way since began, which is zero before the first.
 	began   time.Time
 	counted int
+	warm    bool // the first measurement of way, which says little, is over
 
 	notBefore time.Time // of the next batch, after one that was not decided
 	pause     time.Duration
@@ -148,14 +147,6 @@ func (p *pace) choose(now time.Time, allowed, window, waiting int) (least, most 
 	return min(p.o.Least, most), most
 }
 
-// window is how many attempts may be in flight, of so many.
-func (p *pace) window(n int) int {
-	if p.trial && p.way == single {
-		return min(n, trialWindow)
-	}
-	return n
-}
-
 func (p *pace) measured(now time.Time) bool {
 	if p.began.IsZero() {
 		return false
@@ -167,10 +158,18 @@ func (p *pace) measured(now time.Time) bool {
 // conclude ends a measurement.
 func (p *pace) conclude(now time.Time) {
 	rate := float64(p.counted) / now.Sub(p.began).Seconds()
-	p.rates[p.way] = rate
 	p.began, p.counted = time.Time{}, 0
+	if !p.warm {
+		p.warm = true
+		return
+	}
+	p.rates[p.way] = rate
+	enough := p.rates[1-p.way] * slightlyBetter
+	if p.way == together {
+		enough = p.rates[1-p.way] * clearlyBetter
+	}
 	switch {
-	case p.trial && rate < better*p.rates[1-p.way]:
+	case p.trial && rate < enough:
 		p.revert(now)
 	case p.trial:
 		p.trial, p.every = false, p.o.Again
@@ -211,7 +210,7 @@ func (p *pace) decided() {
 func (p *pace) enter(w way, now time.Time) {
 	if p.way != w {
 		p.way, p.entered = w, now
-		p.began, p.counted = time.Time{}, 0
+		p.began, p.counted, p.warm = time.Time{}, 0, false
 	}
 }
 

@@ -140,7 +140,7 @@ func (b *bench) drainAlways(ctx context.Context, d disk, mode string) error {
 	before = left
 	begin, bridgeCPU, natsCPU := time.Now(), c.cpu(), server.cpu()
 	for left > 0 && time.Since(begin) < 3*b.slice && ctx.Err() == nil {
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // each look costs the bridge, too
 		if left, err = c.pending(); err != nil {
 			return err
 		}

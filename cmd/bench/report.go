@@ -140,6 +140,9 @@ func (r *report) judge() {
 	ratio(6, false, "the same, of the one by hand with sync_interval: always", "bridge 64 rate", "by hand synced 64 rate")
 	ratio(1, true, "p99 of the answer, of the one by hand, 64 connections", "bridge 64 p99", "by hand 64 p99")
 	ratio(0.5, false, "drain, of a bare PublishMsgAsync loop", "drain bridge", "drain bare")
+	ratio(5, false, "drain to a NATS that syncs each message, with batches, of without", "always as it is auto rate", "always as it is off rate")
+	ratio(12, false, "the same with 2 ms added to each sync", "always 2 ms slower auto rate", "always 2 ms slower off rate")
+	ratio(0.97, false, "drain to a NATS that syncs nothing, publish.batch auto, of off", "unsynced drain auto", "unsynced drain off")
 	for _, n := range []string{"64", "256"} {
 		ratio(0.95, false, "accept with NATS away, of NATS there, "+n+" connections", "bridge NATS away "+n+" rate", "bridge "+n+" accepted")
 		ratio(1.1, true, "its p99, of NATS there, "+n+" connections", "bridge NATS away "+n+" p99", "bridge "+n+" p99")
