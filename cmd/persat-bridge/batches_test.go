@@ -53,37 +53,40 @@ func TestOracleBatches(t *testing.T) {
 	for name, c := range map[string]struct {
 		events, entities int
 		// fault is done times times, while batches are under way.
-		fault func(t *testing.T, n *natstest.Server, p *natstest.Proxy, random *rand.Rand)
+		fault func(b *bridgeProcess, n *natstest.Server, p *natstest.Proxy, random *rand.Rand)
 		// healed says that the server loses what it had acknowledged.
 		healed bool
 	}{
-		"server killed": {events: 16_000, entities: 64, fault: func(_ *testing.T, n *natstest.Server, _ *natstest.Proxy, _ *rand.Rand) {
+		"server killed": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, _ *rand.Rand) {
 			n.Kill()
 			n.Run()
 		}},
-		"server killed, one hot entity": {events: 2_000, entities: 1, fault: func(_ *testing.T, n *natstest.Server, _ *natstest.Proxy, _ *rand.Rand) {
+		"server killed, one hot entity": {events: 2_000, entities: 1, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, _ *rand.Rand) {
 			n.Kill()
 			n.Run()
 		}},
-		"server rolled back": {events: 16_000, entities: 64, healed: true, fault: func(t *testing.T, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
+		"server rolled back": {events: 16_000, entities: 64, healed: true, fault: func(b *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
 			n.Kill()
 			kept := n.CopyStore()
 			n.Run()
-			time.Sleep(time.Duration(500+random.IntN(1000)) * time.Millisecond)
+			before := b.metric("persat_bridge_published_total")
+			testwait.Eventually(b.t, "some more are published", func() bool {
+				return b.metric("persat_bridge_published_total") > before+float64(100+random.IntN(2000)) || b.metric("persat_bridge_pending_events") == 0
+			})
 			n.Kill()
 			n.PutStore(kept)
 			n.Run()
 		}},
-		"connection cut": {events: 16_000, entities: 64, fault: func(_ *testing.T, _ *natstest.Server, p *natstest.Proxy, _ *rand.Rand) {
+		"connection cut": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, _ *rand.Rand) {
 			p.Cut()
 		}},
-		"answers lost": {events: 16_000, entities: 64, fault: func(_ *testing.T, _ *natstest.Server, p *natstest.Proxy, random *rand.Rand) {
+		"answers lost": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, random *rand.Rand) {
 			p.DropDown.Store(true)
 			time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
 			p.DropDown.Store(false)
 			p.Cut()
 		}},
-		"server paused": {events: 16_000, entities: 64, fault: func(_ *testing.T, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
+		"server paused": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
 			n.Pause()
 			time.Sleep(time.Duration(random.IntN(4000)) * time.Millisecond)
 			n.Resume()
@@ -102,7 +105,7 @@ func TestOracleBatches(t *testing.T) {
 			for range times {
 				b.moreBatches(1 + random.IntN(4))
 				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
-				c.fault(t, n, p, random)
+				c.fault(b, n, p, random)
 			}
 			b.drained()
 			if b.batchesSent() == 0 {
