@@ -23,6 +23,11 @@ type Finding struct {
 	Level string `json:"level"`
 	// Text says what is so and, if that is not well, what to change.
 	Text string `json:"text"`
+	// File, Line and Key say where a mistake of the configuration is, as far as there are
+	// such.
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Key  string `json:"key,omitempty"`
 }
 
 // The levels of a Finding. With an Error the bridge cannot do its work as
@@ -47,11 +52,11 @@ const checkTimeout = 2 * time.Second
 func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 	p, err := New(o)
 	if err != nil {
-		return []Finding{{Error, err.Error()}}
+		return []Finding{{Level: Error, Text: err.Error()}}
 	}
 	s, err := p.dial(ctx)
 	if err != nil {
-		return []Finding{{Error, err.Error()}}
+		return []Finding{{Level: Error, Text: err.Error()}}
 	}
 	defer s.Close()
 	c := &check{session: s, largest: maxBody + headerRoom}
@@ -71,7 +76,7 @@ type check struct {
 }
 
 func (c *check) say(level, format string, args ...any) {
-	c.found = append(c.found, Finding{level, fmt.Sprintf(format, args...)})
+	c.found = append(c.found, Finding{Level: level, Text: fmt.Sprintf(format, args...)})
 }
 
 // judge says well when fine, and else what is wrong at level.

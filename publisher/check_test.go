@@ -265,7 +265,7 @@ func TestCheck(t *testing.T) {
 				left = slices.Delete(left, i, i+1)
 			}
 			if len(left) > 0 {
-				t.Errorf("not expected: %q", left)
+				t.Errorf("not expected: %+v", left)
 			}
 			if after := streams(t, js); !reflect.DeepEqual(before, after) {
 				t.Errorf("the streams were changed: got\n%+v\nwant\n%+v", after, before)
@@ -320,8 +320,8 @@ func TestCheckIsQuiet(t *testing.T) {
 	asked := func(part string) {
 		t.Helper()
 		found := Check(t.Context(), o, 1000)
-		if !slices.Contains(found, Finding{OK, "the NATS user may use $JS.API.STREAM." + part + ".PERSAT"}) {
-			t.Errorf("%s was not asked for: got %q", part, found)
+		if !slices.Contains(found, Finding{Level: OK, Text: "the NATS user may use $JS.API.STREAM." + part + ".PERSAT"}) {
+			t.Errorf("%s was not asked for: got %+v", part, found)
 		}
 	}
 	asked("CREATE")
@@ -357,15 +357,15 @@ func TestCheckWithoutServer(t *testing.T) {
 	o.Connect.URL = "nats://user:pa55@127.0.0.1:1"
 	found := Check(t.Context(), o, 1)
 	if len(found) != 1 || found[0].Level != Error || !strings.HasSuffix(found[0].Text, "nats://<secret>@127.0.0.1:1: connection refused") {
-		t.Errorf("got %q", found)
+		t.Errorf("got %+v", found)
 	}
 	o.Connect.URL = "127.0.0.1:1,nats://nowhere.invalid:4333"
 	found = Check(t.Context(), o, 1)
 	if len(found) != 1 || !strings.Contains(found[0].Text, ": 127.0.0.1:1: connection refused; nowhere.invalid:4333: ") {
-		t.Errorf("got %q", found)
+		t.Errorf("got %+v", found)
 	}
 	if found := Check(t.Context(), Options{}, 1); len(found) != 1 || found[0].Level != Error {
-		t.Errorf("without options: got %q", found)
+		t.Errorf("without options: got %+v", found)
 	}
 }
 
@@ -385,7 +385,7 @@ func TestCheckInCluster(t *testing.T) {
 		})
 	}
 	if !said("cluster three") || !said("warning: it has 1 replica in a cluster") {
-		t.Errorf("got %q", Check(t.Context(), o, 1000))
+		t.Errorf("got %+v", Check(t.Context(), o, 1000))
 	}
 	o.Stream.Replicas = 3
 	updateStream(func(c *jetstream.StreamConfig) { c.Replicas = 3 })(t, nodes[0], js)

@@ -97,6 +97,11 @@ func (c *Client) Event(ctx context.Context, record uint64) (r bridge.Record, err
 	return r, c.call(ctx, http.MethodGet, fmt.Sprintf("/api/events/%d", record), nil, &r)
 }
 
+// Events lists events, the newest first.
+func (c *Client) Events(ctx context.Context, q Query) (page EventPage, err error) {
+	return page, c.call(ctx, http.MethodGet, "/api/events", q.values(), &page)
+}
+
 // Dead lists dead letters.
 func (c *Client) Dead(ctx context.Context, q Query) (page DeadPage, err error) {
 	return page, c.call(ctx, http.MethodGet, "/api/dead", q.values(), &page)

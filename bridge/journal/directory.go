@@ -103,7 +103,7 @@ func makeDirs(fs vfs.FS, dir string) error {
 func openError(fs vfs.FS, dir string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES) && lockHeld(fs, dir):
-		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, errLocked)
+		return fmt.Errorf("open journal %s: %w: stop the other persat-bridge first, or set journal.dir", dir, ErrLocked)
 	case pebble.IsCorruptionError(err):
 		return fmt.Errorf("open journal %s: %w: it is damaged; 'persat-bridge journal repair' saves what can be read", dir, err)
 	}

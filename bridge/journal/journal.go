@@ -20,8 +20,8 @@ var (
 	ErrFailed = errors.New("journal failed")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("journal is closed")
-	// errLocked: another process has this journal open.
-	errLocked = errors.New("journal is in use by another process")
+	// ErrLocked: another process has this journal open.
+	ErrLocked = errors.New("journal is in use by another process")
 	// ErrNotFound: there is no such record in the state asked for.
 	ErrNotFound = errors.New("no such record")
 )

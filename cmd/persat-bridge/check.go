@@ -46,22 +46,22 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	var findings []publisher.Finding
 	for _, w := range warnings {
 		if o.json {
-			findings = append(findings, publisher.Finding{Level: publisher.Warning, Text: w.String()})
+			findings = append(findings, publisher.Finding{Level: publisher.Warning, Text: w.String(), Key: w.Key})
 		} else {
 			fmt.Fprintf(p.stderr, "warning: %s\n", w)
 		}
 	}
 	if mistakes, wrong := errors.AsType[config.Mistakes](err); wrong && o.json {
 		for _, m := range mistakes {
-			findings = append(findings, publisher.Finding{Level: publisher.Error, Text: m.String()})
+			findings = append(findings, publisher.Finding{Level: publisher.Error, Text: m.String(), File: m.File, Line: m.Line, Key: m.Key})
 		}
 		return errors.Join(err, p.printJSON(findings))
 	}
 	if err != nil {
 		return err
 	}
-	summary := fmt.Sprintf("%d source(s), webhooks on %s, journal in %s, NATS %s, stream %s",
-		len(cfg.Sources), cfg.Server.Listen, cfg.Journal.Dir, natsName(cfg), cfg.NATS.Stream.Name)
+	summary := fmt.Sprintf("%s, webhooks on %s, journal in %s, NATS %s, stream %s",
+		counted(len(cfg.Sources), "source", "sources"), cfg.Server.Listen, cfg.Journal.Dir, natsName(cfg), cfg.NATS.Stream.Name)
 	if o.json {
 		findings = append(findings, publisher.Finding{Level: publisher.OK, Text: "configuration: " + summary})
 	} else if _, err := fmt.Fprintf(p.stdout, "configuration ok: %s\n", summary); err != nil {

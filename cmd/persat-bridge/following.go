@@ -18,6 +18,8 @@ type following struct {
 	js     jetstream.JetStream
 	stream string
 	config jetstream.OrderedConsumerConfig
+	// toEnd ends with the last message that is there.
+	toEnd bool
 	// recreated is called when the stream was.
 	recreated func()
 }
@@ -62,6 +64,9 @@ func (f *following) read(ctx context.Context, opened func(), show func(jetstream
 		}
 	})
 	opened()
+	if f.toEnd && consumer.CachedInfo().NumPending == 0 {
+		return false, nil
+	}
 	for {
 		m, err := messages.Next()
 		switch {
@@ -75,6 +80,12 @@ func (f *following) read(ctx context.Context, opened func(), show func(jetstream
 			return false, fmt.Errorf("read stream %s: %w", f.stream, err)
 		}
 		if err := show(m); err != nil {
+			return false, err
+		}
+		if !f.toEnd {
+			continue
+		}
+		if meta, err := m.Metadata(); err != nil || meta.NumPending == 0 {
 			return false, err
 		}
 	}

@@ -65,6 +65,9 @@ func (p *program) reading(o *journalFlags, f func(*journal.Journal) error) error
 		return err
 	}
 	j, err := journal.Open(journal.Options{Dir: dir, ReadOnly: true})
+	if errors.Is(err, journal.ErrLocked) {
+		return fmt.Errorf("the bridge is running on %s: 'persat-bridge status' says how it is; this command reads the journal of a stopped one", dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -206,7 +209,7 @@ func (p *program) journalDump() *cobra.Command {
 				}
 			}
 			if damaged > 0 {
-				return fmt.Errorf("%d record(s) could not be read whole: 'persat-bridge journal repair --to DIR' saves the others", damaged)
+				return fmt.Errorf("%s could not be read whole: 'persat-bridge journal repair --to DIR' saves the others", counted(damaged, "record", "records"))
 			}
 			return nil
 		})

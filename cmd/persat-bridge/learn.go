@@ -175,7 +175,7 @@ func (p *program) showLessons(l persat.Lessons) {
 		case !t.Known:
 			state = "  (not in the catalogue)"
 		}
-		fmt.Fprintf(p.stdout, "%s%s\n  %d event(s), first %s, last %s\n", paint.paint(bold, visibly(t.Type)), state, t.Events,
+		fmt.Fprintf(p.stdout, "%s%s\n  %s, first %s, last %s\n", paint.paint(bold, visibly(t.Type)), state, counted(t.Events, "event", "events"),
 			t.First.Local().Format(time.DateTime), t.Last.Local().Format(time.DateTime))
 		for _, text := range t.New {
 			fmt.Fprintf(p.stdout, "  %s %s\n", paint.paint(green, "new:"), visibly(text))
@@ -184,7 +184,7 @@ func (p *program) showLessons(l persat.Lessons) {
 			fmt.Fprintf(p.stdout, "  catalogue entry:\n    %s\n", visibly(strings.ReplaceAll(t.Entry(), "\n", "\n    ")))
 		}
 	}
-	fmt.Fprintf(p.stdout, "%d event(s) of %d type(s)", l.Events, len(l.Types))
+	fmt.Fprintf(p.stdout, "%s of %s", counted(l.Events, "event", "events"), counted(len(l.Types), "type", "types"))
 	if l.Unusable > 0 {
 		fmt.Fprintf(p.stdout, ", %d body(ies) that are no events", l.Unusable)
 	}

@@ -119,6 +119,7 @@ func (p *program) root() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.registerCommand(), p.tailCommand(),
 		p.checkCommand(), p.statusCommand(), p.deadCommand(), p.replayCommand(), p.streamCommand(), p.alertsCommand(), p.journalCommand(), p.learnCommand(), p.asyncapiCommand(), p.healthcheckCommand(), p.versionCommand())
+	p.completions(root)
 	return root
 }
 
@@ -142,6 +143,10 @@ func flagMistake(err error) string {
 
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
+		c.SuggestionsMinimumDistance = 2
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			return usageError{fmt.Errorf("unknown command or argument %q for '%s': did you mean '%s %s'?", args[0], c.CommandPath(), c.CommandPath(), near[0])}
+		}
 		return usageError{fmt.Errorf("unknown command or argument %q for '%s'; see '%s --help'", args[0], c.CommandPath(), c.CommandPath())}
 	}
 	return nil

@@ -90,7 +90,7 @@ func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
 	}
 
 	// Too early: it comes back as a dead letter, and is not lost.
-	if code, out, stderr := b.tool("dead", "replay", "--reason", "max_payload", "--yes"); code != 0 || !strings.Contains(out, "1 are pending again") {
+	if code, out, stderr := b.tool("dead", "replay", "--reason", "max_payload", "--yes"); code != 1 || !strings.Contains(out, "1 replayed: 0 published, 1 dead again") || !strings.Contains(stderr, "record 1 is dead again: larger than") {
 		t.Errorf("dead replay: exit %d %s %s", code, out, stderr)
 	}
 	testwait.Eventually(t, "dead again", func() bool { return b.metric("persat_bridge_dead_events") == 1 })
@@ -98,7 +98,7 @@ func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
 	n.Configure("max_payload: 8MB")
 	n.Kill()
 	n.Run()
-	if code, out, stderr := b.tool("dead", "replay", "--all", "--yes"); code != 0 {
+	if code, out, stderr := b.tool("dead", "replay", "--all", "--yes"); code != 0 || !strings.Contains(out, "1 replayed: 1 published, 0 dead again, 0 still waiting") {
 		t.Errorf("dead replay: exit %d %s %s", code, out, stderr)
 	}
 	testwait.Eventually(t, "no dead letter", func() bool { return b.metric("persat_bridge_dead_events") == 0 })

@@ -38,6 +38,9 @@ func (p *program) replayCommand() *cobra.Command {
 		if err := o.times(); err != nil {
 			return err
 		}
+		if err := p.knownSource(&o); err != nil {
+			return err
+		}
 		client, err := p.client(o.config)
 		if err != nil {
 			return err
@@ -76,23 +79,26 @@ func (p *program) replayCancelCommand() *cobra.Command {
 }
 
 func (p *program) replay(ctx context.Context, client *admin.Client, o *operatorFlags) error {
-	count := o.query
-	count.DryRun = true
-	counted, err := client.StartReplay(ctx, count)
+	dry := o.query
+	dry.DryRun = true
+	count, err := client.StartReplay(ctx, dry)
 	if err != nil {
 		return err
 	}
 	if o.query.DryRun {
 		if o.json {
-			return p.printJSON(counted)
+			return p.printJSON(count)
 		}
-		fmt.Fprintf(p.stdout, "%d event(s) would be published again\n", counted.Matched)
+		fmt.Fprintf(p.stdout, "%s would be published again\n", counted(count.Matched, "event", "events"))
 		return nil
 	}
-	if counted.Matched == 0 {
+	if count.Matched == 0 {
+		if o.query.Type != "" {
+			return fmt.Errorf("no retained event of type %s: 'persat-bridge status' counts what there is, and journal.retention says how long it is kept", shown(o.query.Type, 80))
+		}
 		return errors.New("no retained event fits")
 	}
-	if err := p.confirm(o.yes, fmt.Sprintf("publish %d event(s) again?", counted.Matched)); err != nil {
+	if err := p.confirm(o.yes, fmt.Sprintf("publish %s again?", counted(count.Matched, "event", "events"))); err != nil {
 		return err
 	}
 	started, err := client.StartReplay(ctx, o.query)
@@ -131,7 +137,7 @@ func (p *program) followReplay(ctx context.Context, client *admin.Client, r brid
 	}
 	fmt.Fprintf(p.stdout, "replay %d: %d published, %d skipped (no longer kept, cancelled, or published again after a loss), %d failed, in %s\n", r.Number, r.Published, r.Skipped, r.Failed, r.Ended.Sub(r.Started).Round(time.Millisecond))
 	if r.Failed > 0 {
-		return fmt.Errorf("%d event(s) were refused, the last one: %s", r.Failed, shown(r.Reason, 200))
+		return fmt.Errorf("%s refused, the last one: %s", counted(r.Failed, "event was", "events were"), shown(r.Reason, 200))
 	}
 	return nil
 }

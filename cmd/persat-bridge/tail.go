@@ -27,6 +27,9 @@ type tailOptions struct {
 	entities []string
 	since    string
 	json     bool
+	// limit ends after so many events, 0 for never; noFollow at the end of what is there.
+	limit    int
+	noFollow bool
 }
 
 func (p *program) tailCommand() *cobra.Command {
@@ -35,8 +38,8 @@ func (p *program) tailCommand() *cobra.Command {
 		Use:   "tail",
 		Short: "Show events as they arrive in the stream",
 		Long: "Show events as they arrive in the stream: when JetStream stored them, the subject, the entity, its state, and how\n" +
-			"long they took from the webhook to there. It follows until Ctrl-C, over a restart of NATS too.",
-		Example: "  persat-bridge tail --type workorder.closed\n  persat-bridge tail --type 'delivery.*' --since 10m\n  persat-bridge tail --entity 48 --since 2024-02-09T00:00:00-03:00 --json",
+			"long they took from the webhook to there, and which replay sent them again. It follows until Ctrl-C, over a restart of NATS too.",
+		Example: "  persat-bridge tail --type workorder.closed\n  persat-bridge tail --since 1h --no-follow --limit 20\n  persat-bridge tail --type 'delivery.*' --since 10m\n  persat-bridge tail --entity 48 --since 2024-02-09T00:00:00-03:00 --json",
 		Args:    noArgs,
 	}
 	file := configFlag(c)
@@ -46,7 +49,12 @@ func (p *program) tailCommand() *cobra.Command {
 	f.StringArrayVar(&o.entities, "entity", nil, "only events about this entity; may be repeated")
 	f.StringVar(&o.since, "since", "", "begin in the past: "+timesRead+" (default: now)")
 	f.BoolVar(&o.json, "json", false, "one JSON object a line")
+	f.IntVar(&o.limit, "limit", 0, "end after so many events (default: never)")
+	f.BoolVar(&o.noFollow, "no-follow", false, "end with the last event that is there now; without --since, all of them are shown")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if c.Flags().Changed("limit") && o.limit < 1 {
+			return usageError{errors.New("--limit: a number of events, from 1 on")}
+		}
 		consumer, err := o.consumer(time.Now())
 		if err != nil {
 			return usageError{err}
@@ -78,6 +86,9 @@ func (o *tailOptions) consumer(now time.Time) (jetstream.OrderedConsumerConfig, 
 		c.FilterSubjects = []string{o.subject}
 	}
 	if o.since == "" {
+		if o.noFollow {
+			c.DeliverPolicy = jetstream.DeliverAllPolicy
+		}
 		return c, nil
 	}
 	start, err := parseTime("--since", o.since, now)
@@ -164,7 +175,7 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 	}
 	defer hangUp()
 	name := cfg.NATS.Stream.Name
-	f := &following{js: js, stream: name, config: c, recreated: func() {
+	f := &following{js: js, stream: name, config: c, toEnd: o.noFollow, recreated: func() {
 		fmt.Fprintln(p.stderr, "the stream was recreated; showing it from its beginning")
 	}}
 	opened := func() {
@@ -174,18 +185,30 @@ func (p *program) tail(ctx context.Context, cfg *config.Config, o tailOptions, c
 		}
 	}
 	paint, width := newStyle(p.stdout, p.getenv), columns(p.stdout)
-	return f.run(ctx, opened, func(m jetstream.Msg) error {
+	shown := 0
+	err = f.run(ctx, opened, func(m jetstream.Msg) error {
 		t, err := readTailed(m)
 		if err != nil || !o.wants(t) {
 			return err
 		}
 		if o.json {
-			return p.printJSON(t)
+			err = p.printJSON(t)
+		} else {
+			_, err = fmt.Fprintln(p.stdout, t.line(paint, width, time.Now()))
 		}
-		_, err = fmt.Fprintln(p.stdout, t.line(paint, width, time.Now()))
+		if shown++; err == nil && shown == o.limit {
+			return errShownAll
+		}
 		return err
 	})
+	if errors.Is(err, errShownAll) {
+		return nil
+	}
+	return err
 }
+
+// errShownAll ends a tail that has shown what was asked for.
+var errShownAll = errors.New("all is shown")
 
 // subjectsOf is what the stream takes; nil when the server does not say.
 func subjectsOf(ctx context.Context, js jetstream.JetStream, name string) []string {
@@ -214,7 +237,10 @@ func (o *tailOptions) follows(stream, url string, since *time.Time) string {
 	if len(only) > 0 {
 		what = "only " + strings.Join(only, ", ")
 	}
-	from := "from now on"
+	from, end := "from now on", "Ctrl-C ends"
+	if o.noFollow {
+		from, end = "from the beginning", "then ends"
+	}
 	if since != nil {
 		layout := time.DateTime
 		if sameDay(*since, time.Now()) {
@@ -222,7 +248,7 @@ func (o *tailOptions) follows(stream, url string, since *time.Time) string {
 		}
 		from = "since " + since.Local().Format(layout)
 	}
-	return fmt.Sprintf("%s at %s: %s %s; Ctrl-C ends", stream, url, what, from)
+	return fmt.Sprintf("%s at %s: %s %s; %s", stream, url, what, from, end)
 }
 
 // doubts are what keeps the filters from ever letting anything through, as far as can

@@ -25,9 +25,11 @@ type tailed struct {
 	State string `json:"state,omitempty"`
 	// LatencyMS is from the acceptance by the webhook to the stream, in
 	// milliseconds; null when the message does not say when it was accepted.
-	LatencyMS *float64          `json:"latency_ms"`
-	Headers   map[string]string `json:"headers"`
-	Data      json.RawMessage   `json:"data"`
+	LatencyMS *float64 `json:"latency_ms"`
+	// Replay is the number of the replay that sent it again; 0 for none.
+	Replay  int               `json:"replay,omitempty"`
+	Headers map[string]string `json:"headers"`
+	Data    json.RawMessage   `json:"data"`
 }
 
 // readTailed reads a message of whoever published it: what is no event of
@@ -48,6 +50,7 @@ func readTailed(m jetstream.Msg) (*tailed, error) {
 	for name, values := range m.Headers() {
 		t.Headers[name] = values[0]
 	}
+	t.Replay, _ = strconv.Atoi(t.Headers["Persat-Replay"]) // of whoever published it: 0 when it is no number
 	t.Type = decodeHeader(t.Headers["ce-type"])
 	if accepted, err := time.Parse(time.RFC3339Nano, t.Headers["ce-time"]); err == nil {
 		ms := float64(meta.Timestamp.Sub(accepted).Microseconds()) / 1000
@@ -110,21 +113,25 @@ func (t *tailed) line(paint style, width int, now time.Time) string {
 	if t.LatencyMS != nil {
 		latency = brief(time.Duration(*t.LatencyMS * float64(time.Millisecond)))
 	}
+	replay := ""
+	if t.Replay > 0 {
+		replay = fmt.Sprintf(" r%d", t.Replay)
+	}
 	stored, today := t.Stored.Local(), sameDay(t.Stored, now)
 	if width == 0 || width >= wideTail {
 		layout := "15:04:05.000"
 		if !today {
 			layout = time.DateTime
 		}
-		return fmt.Sprintf("%s  %-30s  %-18s %-24s %10s", paint.paint(faint, stored.Format(layout)), shown(t.Subject, 80), shown(entity, 28)+more, shown(t.State, 40), latency)
+		return fmt.Sprintf("%s  %-30s  %-18s %-24s %10s%s", paint.paint(faint, stored.Format(layout)), shown(t.Subject, 80), shown(entity, 28)+more, shown(t.State, 40), latency, replay)
 	}
 	layout := "15:04:05"
 	if !today {
 		layout = "01-02 15:04"
 	}
 	room := max(width, 80) - 80
-	return fmt.Sprintf("%s %-29s %-13s %-*s %9s", paint.paint(faint, fmt.Sprintf("%-11s", stored.Format(layout))),
-		shown(t.Subject, 29), shown(entity, 13-len(more))+more, 14+room, shown(t.State, 14+room), latency)
+	return fmt.Sprintf("%s %-29s %-13s %-*s %9s%s", paint.paint(faint, fmt.Sprintf("%-11s", stored.Format(layout))),
+		shown(t.Subject, 29), shown(entity, 13-len(more))+more, 14+room-len(replay), shown(t.State, 14+room-len(replay)), latency, replay)
 }
 
 // sameDay compares the days of this host.
