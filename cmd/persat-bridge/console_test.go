@@ -71,6 +71,8 @@ func TestPageEvents(t *testing.T) {
 	p.run(func(ctx context.Context, tab *chromedp.Target) (chromedp.Void, error) {
 		return chromedp.Void{}, chromedp.Do(ctx, script(`location.reload()`))
 	})
+	// A search ends after a while; on a busy machine it has not got that far back then.
+	p.waitFor("filter and event after a reload", `document.querySelectorAll('#events > li').length === 1 || (b => !b.hidden && !b.disabled && b.click())(document.querySelector('#older'))`)
 	p.waitFor("filter and event after a reload", `document.querySelectorAll('#events > li').length === 1 && $('#chips').includes('workorder.closed') && $('#drawer-facts').includes('msg_first')`)
 
 	// Replay from the drawer reaches the stream.
