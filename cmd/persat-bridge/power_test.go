@@ -198,3 +198,43 @@ func (o *oracle) missing(messages []stored) (n int) {
 	}
 	return n
 }
+
+// TestOraclePowerCutsDuringBatches cuts the power of a NATS host that syncs each message,
+// while a backlog goes to it in atomic batches. A batch that was acknowledged is on its disk
+// as a whole, and one that was not is there as a whole, in part, or not at all.
+func TestOraclePowerCutsDuringBatches(t *testing.T) {
+	cuts := 3
+	if *long {
+		cuts = 20
+	}
+	random := newRandom(t)
+	n := natstest.NewChild(t, syncAlways)
+	disk := &image{t: t, dir: t.TempDir()}
+	disk.file = ext4(t, disk.dir, 512<<20)
+	n.Store = filepath.Join(disk.dir, "store")
+	n.Configure(syncAlways)
+	b := newBridgeProcess(t, "NATS_URL="+n.URL, "PERSAT_BRIDGE_PUBLISH_BACKOFF_MAX=1s")
+	b.Start()
+	o := newOracle(t, b.url)
+	o.padding = 200
+	for range cuts {
+		o.postBacklog(6_000, 64)
+		n.Run()
+		b.moreBatches(1 + random.IntN(4))
+		time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+		file := disk.copied()
+		n.Kill()
+		disk.put(file)
+	}
+	n.Run()
+	b.drained()
+	if b.batchesSent() == 0 {
+		t.Error("no batch was sent, so nothing was proved")
+	}
+	messages := readStream(t, n.URL)
+	o.judge(messages)
+	if len(messages) != len(o.promised) {
+		t.Errorf("got %d messages, want %d", len(messages), len(o.promised))
+	}
+	t.Logf("%v batches, %v events published again", b.batchesSent(), b.metric("persat_bridge_healed_events_total"))
+}
