@@ -72,7 +72,7 @@ func (l *loop) settle(v integrity.Verdict) error {
 		}
 	}
 	if v.Unexamined {
-		b.o.Log.Warn("the stream has more deleted messages than are gone through: should NATS lose messages in its middle, nobody would notice", zap.Uint64("deleted", v.State.Deleted))
+		b.o.Log.Warn("the stream has too many deleted messages to check each one: the bridge would not notice a loss in its middle", zap.Uint64("deleted", v.State.Deleted))
 	}
 	return b.ledger.observe(v.State.Observe(time.Now()))
 }
@@ -245,7 +245,7 @@ func (b *Bridge) noteNewStream() error {
 		return err
 	}
 	command, err := b.noticeMissing()
-	b.o.Log.Warn("the stream was made anew; what was published before is not in it", zap.String("to_fill_it", command))
+	b.o.Log.Warn("the stream was recreated; it lacks what was published before", zap.String("to_fill_it", command))
 	return err
 }
 
@@ -259,7 +259,7 @@ func (b *Bridge) noticeMissing() (command string, err error) {
 	// To whole seconds, which do not cut off the first and the last.
 	since, until = since.UTC().Truncate(time.Second), until.UTC().Truncate(time.Second).Add(time.Second)
 	command = "persat-bridge replay --since " + since.Format(time.RFC3339) + " --until " + until.Format(time.RFC3339)
-	b.notices.set("stream", "the stream was made anew; what was published before is not in it. To fill it: "+command)
+	b.notices.set("stream", "the stream was recreated; it lacks what was published before. To fill it: "+command)
 	return command, nil
 }
 

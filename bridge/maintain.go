@@ -92,10 +92,10 @@ func (m *maintenance) trim() error {
 	now := time.Now()
 	t, err := m.journal.Trim(now.Add(-m.retention), now.Add(-m.dedupWindow))
 	if t.Bodies > 0 || t.Records > 0 {
-		m.log.Debug("dropped what is past its time", zap.Int("bodies", t.Bodies), zap.Int("ids", t.Records))
+		m.log.Debug("dropped expired records", zap.Int("bodies", t.Bodies), zap.Int("ids", t.Records))
 	}
 	if err != nil { // it could not be read, which is told where it is found; events go on
-		m.log.Debug("drop what is past its time", zap.Error(err))
+		m.log.Debug("drop expired records", zap.Error(err))
 	}
 	return m.journal.Err()
 }

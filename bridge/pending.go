@@ -79,7 +79,7 @@ func (l *loop) noteCrowded() {
 	switch {
 	case !l.crowded && l.schedule.Crowded():
 		l.crowded = true
-		const text = "so many events, or events of so many entities, wait for held subjects or for earlier events of their entities that those accepted after them wait too, whatever they are about: repair what is held"
+		const text = "too many events wait for held subjects or for earlier events of their entities, so that all later events wait, too: repair what is held"
 		l.b.notices.set("ahead", text)
 		l.b.o.Log.Warn(text, zap.Int("waiting", l.schedule.Tasks()), zap.Int("entities", l.schedule.Keys()))
 	case l.crowded && l.schedule.Relaxed():

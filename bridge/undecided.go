@@ -86,7 +86,7 @@ func (b *Bridge) noteUndecided(ranges []integrity.Range) error {
 	if err := b.journal.NoteUndecided(string(text)); err != nil {
 		return err
 	}
-	b.o.Log.Warn("the stream lacks events, and nothing tells whether they were deleted on purpose or lost", zap.Int("events", added),
+	b.o.Log.Warn("the stream lacks events, and it is not known whether they were deleted on purpose or lost", zap.Int("events", added),
 		zap.Any("stream_sequences", ranges[:min(len(ranges), 20)]), zap.String("to_publish_them_again", missingCommand))
 	return b.noticeUndecided()
 }
@@ -118,7 +118,7 @@ func (b *Bridge) noticeUndecided() error {
 			action += "; the others: " + missingCommand
 		}
 	}
-	b.notices.set("undecided", fmt.Sprintf("the stream lacks %d events that it had acknowledged, the last found on %s, and nothing tells whether they were deleted on purpose while the bridge was away or lost by NATS. When they were not meant to go: %s",
+	b.notices.set("undecided", fmt.Sprintf("the stream lacks %d events that it had acknowledged, the last found on %s, and it is not known whether they were deleted on purpose while the bridge was away or lost by NATS. When they were not meant to go: %s",
 		u.Events, u.Found.UTC().Format(time.RFC3339), action))
 	return nil
 }

@@ -48,11 +48,11 @@ func (b *Bridge) verify(ctx context.Context, s Session) finding {
 			return finding{}
 		}
 		if errors.Is(err, ErrNotPermitted) {
-			b.o.Log.Warn("the stream cannot be verified: should NATS lose acknowledged events, nobody would notice", zap.Error(err))
+			b.o.Log.Warn("the stream cannot be verified: the bridge would not notice a loss of acknowledged events", zap.Error(err))
 			return b.unverifiable()
 		}
 		if journal.Damaged(err) {
-			b.o.Log.Error("the journal's stream sequences cannot be read: should NATS lose acknowledged events, nobody would notice; 'persat-bridge journal repair' saves the rest", zap.Error(err))
+			b.o.Log.Error("the journal's stream sequences cannot be read: the bridge would not notice a loss of acknowledged events; 'persat-bridge journal repair' saves the rest", zap.Error(err))
 			return b.unverifiable()
 		}
 		b.link.waits(err)

@@ -132,7 +132,7 @@ func (c *check) stream(ctx context.Context) {
 	case err != nil:
 		err = c.apiError("look up stream "+name, info, err)
 		if errors.Is(err, bridge.ErrNotPermitted) {
-			c.say(Warning, "%v; without it nothing is known of the stream, and what it loses is not healed", err)
+			c.say(Warning, "%v; without it the bridge cannot see the stream, and does not heal its losses", err)
 		} else {
 			c.say(Error, "%v", err)
 		}
@@ -166,7 +166,7 @@ func (c *check) configuration(info *jetstream.StreamInfo) {
 		c.fits("its max_msg_size", "it to %d or to -1, no limit", int64(have.MaxMsgSize))
 	}
 	c.judge(have.Storage == jetstream.FileStorage, Error,
-		"its storage is memory: a restart of its server loses every event: make a stream anew with file storage", "its storage is file")
+		"its storage is memory: a restart of its server loses every event: recreate it with file storage", "its storage is file")
 	c.replicas(info, want.Replicas)
 	c.limits(have, want)
 	c.behaviour(info)
@@ -180,7 +180,7 @@ func (c *check) configuration(info *jetstream.StreamInfo) {
 	}
 	c.say(OK, "%s", batchesOf(have))
 	if have.Sealed {
-		c.say(Error, "it is sealed: every event is held: configure another, or make it anew")
+		c.say(Error, "it is sealed: every event is held: configure another, or recreate it")
 	}
 }
 

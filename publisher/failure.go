@@ -30,7 +30,7 @@ var byCode = map[server.ErrorIdentifier]bridge.Failure{
 	server.JSStreamTooManyRequests:          {Class: bridge.Held, Reason: "the stream has more requests than it can take: it will go on by itself"},
 	server.JSStreamDuplicateMessageConflict: {Class: bridge.Held, Reason: "the stream is still busy with an earlier attempt"},
 	server.JSStreamNotMatchErr:              {Class: bridge.Held, Reason: "another stream has this subject: give it back to the configured one"},
-	server.JSStreamSealedErr:                {Class: bridge.Held, Reason: "the stream is sealed: configure another, or make this one anew"},
+	server.JSStreamSealedErr:                {Class: bridge.Held, Reason: "the stream is sealed: configure another, or recreate this one"},
 }
 
 // byError is the table of failures that the client finds.

@@ -229,7 +229,7 @@ var failures = []failing{
 			updateStream(func(c *jetstream.StreamConfig) { c.Sealed = true })(t, n, js)
 		},
 		class: bridge.Held, code: 10109,
-		reason: []string{"sealed", "make this one anew"},
+		reason: []string{"sealed", "recreate this one"},
 		repair: deleteStream("PERSAT"),
 	},
 	{

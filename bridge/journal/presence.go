@@ -70,7 +70,7 @@ func (p *presence) check() error {
 			return fmt.Errorf("%w: %s is gone", ErrRemoved, path)
 		case err != nil: // it does not answer, which is no proof; a write will say more
 		case !os.SameFile(was, now):
-			return fmt.Errorf("%w: another file stands in the place of %s", ErrRemoved, path)
+			return fmt.Errorf("%w: another file is in the place of %s", ErrRemoved, path)
 		}
 	}
 	return nil

@@ -72,7 +72,7 @@ func (s *state) failed(f *Failure, now time.Time, log *zap.Logger) {
 			state = StateHeld
 		}
 		s.become(state, f.Code, f.Error(), now)
-		log.Warn("pulling has stopped; it is tried again by itself", zap.String("code", string(f.Code)), zap.Error(f))
+		log.Warn("pulling has stopped; the bridge keeps trying", zap.String("code", string(f.Code)), zap.Error(f))
 	}
 	if f.Held() || now.Sub(s.status.Since) >= noticeAfter {
 		s.noticed = true

@@ -55,7 +55,7 @@ var table = [][3]string{
 		"el stream todavía está ocupado con un intento anterior"},
 	{"other_stream_has_subject", "another stream has this subject: give it back to the configured one",
 		"otro stream tiene este subject: hay que devolverlo al configurado"},
-	{"stream_sealed", "the stream is sealed: configure another, or make this one anew",
+	{"stream_sealed", "the stream is sealed: configure another, or recreate this one",
 		"el stream está sellado: hay que configurar otro o volver a crearlo"},
 	{"no_stream", "no stream answers: it is missing, or its cluster has no leader",
 		"ningún stream responde: falta, o su clúster no tiene líder"},

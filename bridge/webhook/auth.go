@@ -50,7 +50,7 @@ func newAuthenticator(auth Auth, secrets []string, tolerance time.Duration) (aut
 		}
 		return noAuth{}, nil
 	}
-	return nil, fmt.Errorf("auth %q is none of svix, basic, header, none", auth)
+	return nil, fmt.Errorf("auth %q is not svix, basic, header or none", auth)
 }
 
 type svixAuth struct {

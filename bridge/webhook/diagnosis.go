@@ -32,7 +32,7 @@ var remedies = map[Reason]string{
 	WrongSignature: "requests are signed with a secret that this source does not have, and are refused: " +
 		"copy the endpoint's signing secret from the sender's portal (the page of this endpoint, not of another) to the source's secrets; " +
 		"if it is the same, something in between, such as a proxy or a firewall, rewrites the body",
-	CompressedBody: "requests have a compressed body, of which the signature is not, and are refused: " +
+	CompressedBody: "requests have a compressed body, were signed before it was compressed, and are refused: " +
 		"switch compression (Content-Encoding: gzip and the like) off at the sender, or at the proxy that adds it",
 	BadTimestamp: "requests are signed well, but at a time outside the source's tolerance, and are refused: " +
 		"set this host's clock (NTP); if it is right, something in between holds requests back",
@@ -49,7 +49,7 @@ var remedies = map[Reason]string{
 	WrongMethod: "requests come with another method than POST, and are refused: " +
 		"the sender must POST (a redirect on the way turns a POST into a GET); a load balancer's health check belongs to GET /readyz",
 	BodyTooLarge: "requests have a body over server.max_body_bytes, and are refused: " +
-		"raise it if they are the sender's events, the sender repeats them in vain",
+		"raise it if they are the sender's events, the sender repeats them, and each repeat is refused, too",
 	BodyIncomplete: "bodies of requests end before they are whole, and are refused: " +
 		"something in between cuts them off, or is too slow: it has 15 s",
 	OverRate: "requests are over the source's rate_limit, and are refused: " +

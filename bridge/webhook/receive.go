@@ -84,7 +84,7 @@ func (s *Server) receive(c echo.Context) error {
 	case bridge.Duplicate:
 		code = http.StatusOK
 	default:
-		return notTaken(fmt.Errorf("accept %s: outcome %d is none", d.ID, outcome))
+		return notTaken(fmt.Errorf("accept %s: unknown outcome %d", d.ID, outcome))
 	}
 	endTrace(code, outcome.String())
 	err = s.answer(c, code, taken(outcome, d.ID))

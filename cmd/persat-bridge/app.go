@@ -252,7 +252,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	var first error
 	select {
 	case <-ctx.Done():
-		a.log.Info("stopping: requests hear 503, what is under way ends")
+		a.log.Info("stopping: new requests get a 503, requests under way are finished")
 	case first = <-bridgeEnd:
 		bridgeEnd <- nil
 	case first = <-webhookEnd:

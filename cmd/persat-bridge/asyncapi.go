@@ -156,7 +156,7 @@ func newAsyncDocument(cfg *config.Config) (*asyncDocument, error) {
 	}
 	d.Components.Messages[otherTypes] = asyncMessage{
 		Name: otherTypes, Title: "An event of any other type", ContentType: "application/json",
-		Description: "The same headers and envelope, with a payload that nobody has described. The events whose name is assumed arrive here when Persat calls them by another.",
+		Description: "The same headers and envelope, with an undocumented payload. The events whose name is assumed arrive here when Persat calls them by another.",
 		Headers:     asyncRef{"#/components/schemas/headers"}, Payload: asyncRef{"#/components/schemas/any"},
 	}
 	for _, name := range sources {

@@ -446,7 +446,7 @@ func (p *program) confirm(yes bool, question string) error {
 	answer, err := bufio.NewReader(p.stdin).ReadString('\n')
 	if answer == "" && err != nil {
 		fmt.Fprintln(p.stderr)
-		return usageError{errors.New("nobody answered: say --yes to go on without being asked")}
+		return usageError{errors.New("no answer: use --yes to skip the question")}
 	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes", "s", "si", "sí":

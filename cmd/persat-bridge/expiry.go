@@ -47,9 +47,9 @@ func (e *expiry) look(now time.Time) {
 	text := ""
 	switch day := notAfter.UTC().Format("2006-01-02 15:04 MST"); {
 	case !now.Before(notAfter):
-		text = "the certificate of server.tls has expired on " + day + ": every sender gives up before it sends; renew it, it is read again by itself"
+		text = "the certificate of server.tls has expired on " + day + ": every sender gives up before it sends; renew it; the bridge reads it by itself"
 	case !now.Before(soon):
-		text = "the certificate of server.tls expires on " + day + ": renew it, it is read again by itself"
+		text = "the certificate of server.tls expires on " + day + ": renew it; the bridge reads it by itself"
 	}
 	if text == e.reported {
 		return

@@ -120,7 +120,7 @@ func (p *program) followReplay(ctx context.Context, client *admin.Client, r brid
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("replay %d goes on without being followed", number)
+			return fmt.Errorf("no longer following replay %d, which goes on", number)
 		}
 		var err error
 		if r, err = client.Replay(ctx); err != nil {

@@ -73,7 +73,7 @@ func (p *program) recreateStream(ctx context.Context, client *admin.Client, yes 
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return errors.New("the bridge goes on without being followed")
+			return errors.New("no longer following the bridge, which goes on")
 		}
 	}
 }

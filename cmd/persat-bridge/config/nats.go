@@ -145,7 +145,7 @@ func (l *loader) checkNATS() {
 
 func (l *loader) checkEmbedded(n *NATS) {
 	if n.Embedded.Listen != "" && l.address("nats.embedded.listen", n.Embedded.Listen) && !loopback(n.Embedded.Listen) {
-		l.warn("nats.embedded.listen", "%s is not a loopback address, and the embedded server asks nobody who they are: whoever reaches it can read and write events", n.Embedded.Listen)
+		l.warn("nats.embedded.listen", "%s is not a loopback address, and the embedded server has no authentication: whoever reaches it can read and write events", n.Embedded.Listen)
 	}
 	l.checkDirs(l.cfg.Journal.Dir, n.Embedded.StoreDir)
 	if n.CredsFile != "" || n.User != "" || n.Token != "" || n.NKeyFile != "" || n.TLS != (ClientTLS{}) {

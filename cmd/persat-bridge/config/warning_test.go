@@ -35,7 +35,7 @@ func TestWarnings(t *testing.T) {
 		},
 		"an open embedded server": {
 			text: auth + "nats: {embedded: {listen: ':4222'}}\n",
-			want: []string{"nats.embedded.listen: :4222 is not a loopback address, and the embedded server asks nobody who they are: whoever reaches it can read and write events"},
+			want: []string{"nats.embedded.listen: :4222 is not a loopback address, and the embedded server has no authentication: whoever reaches it can read and write events"},
 		},
 		"credentials, and the address forgotten": {
 			text: auth, environ: []string{"NATS_TOKEN=t"},
