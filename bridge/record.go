@@ -152,7 +152,7 @@ const (
 	// maxLook is how many records Events goes through in search of those that fit.
 	maxLook = 200_000
 	// lookTime bounds how long it does that.
-	lookTime = 200 * time.Millisecond
+	lookTime = 150 * time.Millisecond
 )
 
 // EventQuery asks for events, the newest first.
@@ -178,7 +178,7 @@ type EventList struct {
 }
 
 // Events lists the events that fit q. One call looks at 200,000 records at most and for a
-// fifth of a second at most, so that a search in a large journal takes nothing from those
+// seventh of a second or so, so that a search in a large journal takes nothing from those
 // who write to it. Events that are named by their records are found without a search.
 func (b *Bridge) Events(ctx context.Context, q EventQuery) (EventList, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/persat-bridge/persat-bridge/bridge/admin"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -154,10 +156,29 @@ func TestPageRefusal(t *testing.T) {
 	if code, out, _ := b.tool("status"); code != 1 || !strings.Contains(out, "10 events waiting: 5 refused, 5 queued behind them") {
 		t.Errorf("status: got %d %q, want what the page says", code, out)
 	}
+	sameLevel(t, b, p)
 	limit(-1)
 	p.run(chromedp.Click(chromedp.CSS("#try-now")))
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
+	sameLevel(t, b, p)
+	n.Stop()
+	p.waitFor("NATS away", `$('#sentence').includes('NATS away since')`)
+	sameLevel(t, b, p)
 	p.checkConsole()
+}
+
+// sameLevel compares the level on the page with that of 'status --json', and its exit code.
+func sameLevel(t *testing.T, b *bridgeProcess, p *browser) {
+	t.Helper()
+	code, out, stderr := b.tool("status", "--json")
+	var s admin.StatusAnswer
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("status --json: %q %q (%v)", out, stderr, err)
+	}
+	level, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.querySelector('#state').dataset.level`))
+	if err != nil || level != string(s.Sentence.Level) || code != map[string]int{"good": 0, "warn": 1, "bad": 2}[level] {
+		t.Errorf("the page says %q, status --json %q with exit code %d (%v)", level, s.Sentence.Level, code, err)
+	}
 }
 
 // TestPageDeadLetters are 200 dead letters of four reasons: four groups, on one screen.
