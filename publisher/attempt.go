@@ -19,7 +19,9 @@ type attempt struct {
 	event *bridge.Event
 	m     *nats.Msg
 	done  func(bridge.Receipt, error)
-	batch *batch // whose first or last message it is
+	// batch is the one whose first or last message it is; commit says that it is the last.
+	batch  *batch
+	commit bool
 	// elsewhere is the domain of another JetStream that acknowledged it; nil when none did.
 	elsewhere *string
 }
@@ -62,7 +64,7 @@ func (s *session) onReply(m *nats.Msg) {
 		return
 	}
 	if a.batch != nil {
-		s.batchReplied(a.batch, m, ack, err)
+		s.batchReplied(a, m, ack, err)
 		return
 	}
 	if err != nil {

@@ -84,7 +84,7 @@ func (s *session) PublishBatch(events []*bridge.Event, done func([]bridge.Receip
 	}
 	for i, m := range messages {
 		if i == 0 || i == len(messages)-1 {
-			a := &attempt{m: m, batch: b, done: func(_ bridge.Receipt, err error) { b.end(nil, err) }}
+			a := &attempt{m: m, batch: b, commit: i > 0, done: func(_ bridge.Receipt, err error) { b.end(nil, err) }}
 			token, ok := s.pending.add(a)
 			if !ok {
 				b.end(nil, classify(nats.ErrConnectionClosed))
@@ -100,9 +100,10 @@ func (s *session) PublishBatch(events []*bridge.Event, done func([]bridge.Receip
 }
 
 // batchReplied hears the answer to the first or to the last message of a batch.
-func (s *session) batchReplied(b *batch, m *nats.Msg, ack pubAck, err error) {
+func (s *session) batchReplied(a *attempt, m *nats.Msg, ack pubAck, err error) {
+	b := a.batch
 	switch {
-	case len(m.Data) == 0 && len(m.Header) == 0: // the first message is there
+	case !a.commit && len(m.Data) == 0 && len(m.Header) == 0: // the server has it
 	case err != nil:
 		s.batchFailed(b, err)
 	case ack.Stream != s.p.o.Stream.Name, ack.Batch != b.id, ack.Count != b.events, ack.Sequence < uint64(b.events):

@@ -262,6 +262,31 @@ func TestBatchNotAnswered(t *testing.T) {
 	}
 }
 
+// Something that is not JetStream answers with nothing, as JetStream answers the first
+// message: that ends a batch, too.
+func TestBatchAnsweredWithNothing(t *testing.T) {
+	t.Parallel()
+	n := natstest.Start(t, "")
+	js := n.JetStream()
+	makeStream(t, js, with(func(c *jetstream.StreamConfig) { batches(c); c.NoAck = true }))
+	if _, err := js.Conn().Subscribe("persat.>", func(m *nats.Msg) {
+		if m.Reply != "" {
+			_ = m.Respond(nil)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := js.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	o := optionsFor(n.URL)
+	unmanaged(&o)
+	s := connect(t, o)
+	if receipts, f := publishBatch(t, s, eventsOf("a", "b")); f == nil || f.Class != bridge.Undecided {
+		t.Errorf("got %v, %v, want undecided", receipts, f)
+	}
+}
+
 // A connection that goes ends a batch like every attempt, once. What was under way is no
 // batch for the server, and the next session stores each event once.
 func TestBatchCutOff(t *testing.T) {
