@@ -184,7 +184,7 @@ func (l *loop) decide(results []result, now time.Time) (d decision) {
 		case f.Class == Held:
 			l.monitor.Failed()
 			res.again = l.schedule.Hold(t, f.Reason, now)
-		case f.Class == Rejected, t.Replay > 0 && errors.Is(f, journal.ErrNotFound):
+		case f.Class == Rejected, t.Replay > 0 && f.lostBody():
 			l.schedule.Drop(t, now)
 		default:
 			l.monitor.Failed()
@@ -197,11 +197,17 @@ func (l *loop) decide(results []result, now time.Time) (d decision) {
 				d.forget = append(d.forget, res.item)
 			}
 			d.dead = append(d.dead, deadResult{*res, journal.Death{At: now, Reason: deathReason(f), Attempts: t.Attempts}})
-		case l.replay.fills && errors.Is(f, journal.ErrNotFound): // only the sender can bring it back
+		case l.replay.fills && f.lostBody(): // only the sender can bring it back
 			d.forget = append(d.forget, res.item)
 		}
 	}
 	return d
+}
+
+// lostBody says that the journal no longer has the body of an event of a replay. The failure
+// of a batch wraps that of one of its events, and says it of none.
+func (f *Failure) lostBody() bool {
+	return f.Class != Undecided && errors.Is(f, journal.ErrNotFound)
 }
 
 func deathReason(f *Failure) string {

@@ -9,7 +9,7 @@ import (
 // FailedAttempt is an attempt to publish an event that failed.
 type FailedAttempt struct {
 	At time.Time `json:"at"`
-	// Class is link_down, held, rejected or unknown.
+	// Class is link_down, held, rejected, unknown or, of a batch, undecided.
 	Class  string `json:"class"`
 	Reason string `json:"reason"`
 	// ReasonCode and ReasonParams are as in Record.

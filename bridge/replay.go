@@ -157,7 +157,7 @@ func (r *replay) count(res *result) {
 	switch f := res.failure; {
 	case f == nil:
 		r.Published++
-	case errors.Is(f, journal.ErrNotFound):
+	case f.lostBody():
 		r.Skipped++
 		r.gone++
 	case res.t.Cancelled() && f.Class != Rejected:
