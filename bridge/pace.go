@@ -183,11 +183,16 @@ func (p *pace) conclude(now time.Time) {
 
 // revert ends a trial that was not better.
 func (p *pace) revert(now time.Time) {
+	p.endTrial(now)
+	p.decided()
+}
+
+// endTrial goes back to the other way, and says nothing of either.
+func (p *pace) endTrial(now time.Time) {
 	p.trial = false
 	p.enter(1-p.way, now)
 	p.look = now.Add(p.every)
 	p.every = min(2*p.every, 30*p.o.Again)
-	p.decided()
 }
 
 // decided notes and logs the way that was chosen.
@@ -236,8 +241,8 @@ func (p *pace) acknowledged(w way, n int, now time.Time) {
 func (p *pace) refused(reason string, now time.Time) {
 	p.pause = min(max(2*p.pause, refusedPause), refusedLongest)
 	p.notBefore = now.Add(p.pause)
-	if p.trial && p.way == together {
-		p.revert(now)
+	if p.trial && p.way == together { // a refusal measures nothing
+		p.endTrial(now)
 	}
 	p.began = time.Time{}
 	if p.reason != PaceRefused || p.detail != reason {

@@ -131,6 +131,21 @@ func TestPaceRefused(t *testing.T) {
 	}
 }
 
+// A trial of batches that ended by a refusal was logged as one that single events had won.
+func TestPaceRefusedTrialMeasuresNothing(t *testing.T) {
+	p := newPaced(t, 400, 9_000)
+	for !p.trial {
+		p.run(100*time.Millisecond, 10_000)
+	}
+	p.refused("the stream has one of its events already", p.now)
+	if got := p.publishing(); p.trial || got.Mode != "single" || got.Reason != PaceRefused || got.BatchPerSecond != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if logged := p.logs.FilterMessageSnippet("gets more through"); logged.Len() != 0 {
+		t.Errorf("the log has %q", logged.All()[0].Message)
+	}
+}
+
 // A trial of batches of which none comes about ends.
 func TestPaceTrialEnds(t *testing.T) {
 	p := newPaced(t, 400, 9_000)
