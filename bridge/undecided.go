@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -14,29 +15,51 @@ import (
 
 // undecided are the events that the stream lacks for no known reason. The journal keeps it.
 type undecided struct {
-	// Records are record numbers, because sequences may be given again.
+	// Records are record numbers, because sequences may be given again. They are in order.
 	Records []integrity.Range `json:"records"`
 	Events  int               `json:"events"`
 	Found   time.Time         `json:"found"` // the last of them
 }
 
 func (u *undecided) has(record uint64) bool {
-	return slices.ContainsFunc(u.Records, func(r integrity.Range) bool { return r.Has(record) })
+	_, found := u.find(record)
+	return found
 }
 
-// add returns false when the record is in it already.
+// find returns the range that has a record, or the place for one that would.
+func (u *undecided) find(record uint64) (i int, found bool) {
+	return slices.BinarySearchFunc(u.Records, record, func(r integrity.Range, record uint64) int {
+		switch {
+		case r.Last < record:
+			return -1
+		case r.First > record:
+			return 1
+		}
+		return 0
+	})
+}
+
+// add returns false when the record is in it already. The ranges stay in order and as few
+// as they can be: there may be a million records, in any order.
 func (u *undecided) add(record uint64) bool {
-	if u.has(record) {
+	i, found := u.find(record)
+	if found {
 		return false
 	}
 	u.Events++
-	for i := range u.Records {
-		if u.Records[i].Last+1 == record {
-			u.Records[i].Last = record
-			return true
-		}
+	follows := i > 0 && u.Records[i-1].Last+1 == record
+	precedes := i < len(u.Records) && u.Records[i].First == record+1
+	switch {
+	case follows && precedes:
+		u.Records[i-1].Last = u.Records[i].Last
+		u.Records = slices.Delete(u.Records, i, i+1)
+	case follows:
+		u.Records[i-1].Last = record
+	case precedes:
+		u.Records[i].First = record
+	default:
+		u.Records = slices.Insert(u.Records, i, integrity.Range{First: record, Last: record})
 	}
-	u.Records = append(u.Records, integrity.Range{First: record, Last: record})
 	return true
 }
 
@@ -48,6 +71,8 @@ func (b *Bridge) undecided() (u undecided, err error) {
 	if err := json.Unmarshal([]byte(text), &u); err != nil {
 		return u, fmt.Errorf("read what the stream lacks: %w", err)
 	}
+	// Notes were once in the order in which the stream had the events.
+	slices.SortFunc(u.Records, func(a, b integrity.Range) int { return cmp.Compare(a.First, b.First) })
 	return u, nil
 }
 
@@ -107,10 +132,11 @@ func (b *Bridge) noticeUndecided() error {
 		b.notices.clear("undecided")
 		return err
 	}
-	kept, err := b.keptOf(u)
+	have, err := b.keptOf(u, nil)
 	if err != nil {
 		return err
 	}
+	kept := have.Events
 	action := missingCommand
 	if gone := u.Events - kept; gone > 0 {
 		action = fmt.Sprintf("%d of them are unrecoverable, because the journal no longer keeps their bodies (journal.retention, journal.max_bytes): ask the sender to send them again", gone)
@@ -123,20 +149,35 @@ func (b *Bridge) noticeUndecided() error {
 	return nil
 }
 
-// keptOf counts the events whose bodies the journal keeps.
-func (b *Bridge) keptOf(u undecided) (n int, err error) {
+// bodiesInARow is how many records in a row with their bodies say that those behind them
+// have theirs too: bodies are dropped from the oldest on (journal.Trim, DropPublished). To
+// ask for a body is to read it, and a million of them would keep the loop and the disk busy.
+const bodiesInARow = 1000
+
+// keptOf returns those of u that are not in published and whose bodies the journal keeps.
+func (b *Bridge) keptOf(u undecided, published map[uint64]bool) (kept undecided, err error) {
+	kept.Found = u.Found
+	inARow := 0
 	for _, r := range u.Records {
 		for record := r.First; record <= r.Last; record++ {
-			has, err := b.journal.HasBody(record)
-			if err != nil {
-				return n, err
+			if published[record] {
+				continue
 			}
-			if has {
-				n++
+			if inARow < bodiesInARow {
+				has, err := b.journal.HasBody(record)
+				if err != nil {
+					return kept, err
+				}
+				if !has {
+					inARow = 0
+					continue
+				}
+				inARow++
 			}
+			kept.add(record)
 		}
 	}
-	return n, nil
+	return kept, nil
 }
 
 // publishedMissing takes the records that a replay has published out of the note. Those that
@@ -146,20 +187,9 @@ func (b *Bridge) publishedMissing(published map[uint64]bool) error {
 	if err != nil {
 		return err
 	}
-	rest := undecided{Found: u.Found}
-	for _, r := range u.Records {
-		for record := r.First; record <= r.Last; record++ {
-			if published[record] {
-				continue
-			}
-			has, err := b.journal.HasBody(record)
-			if err != nil {
-				return err
-			}
-			if has { // else nobody can publish it any more
-				rest.add(record)
-			}
-		}
+	rest, err := b.keptOf(u, published) // the others nobody can publish any more
+	if err != nil {
+		return err
 	}
 	var text []byte
 	if rest.Events > 0 {
