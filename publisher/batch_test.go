@@ -344,3 +344,111 @@ func TestMaxBatchFollowsTheStream(t *testing.T) {
 		t.Error(f)
 	}
 }
+
+// A server drops a message that its sender may not publish, and says so elsewhere. Wherever it
+// is in a batch, nothing of the batch is stored, and only the event of that message is held.
+func TestBatchWithoutPermission(t *testing.T) {
+	t.Parallel()
+	n := natstest.Start(t, `accounts: {A: {jetstream: enabled, users: [
+		{user: owner, password: x},
+		{user: bridge, password: x, permissions: {publish: {deny: ["persat.secret.>"]}}}
+	]}}`)
+	owner, err := nats.Connect(n.URL, nats.UserInfo("owner", "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Close()
+	js, err := jetstream.New(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeStream(t, js, with(batches))
+	for denied, place := range []string{"first", "middle", "last"} {
+		o := optionsFor(n.URL)
+		o.Connect.User, o.Connect.Password = "bridge", "x"
+		unmanaged(&o)
+		s := connect(t, o)
+		events := eventsOf("a-"+place, "b-"+place, "c-"+place)
+		events[denied].Type = "secret.created"
+		if receipts, f := publishBatch(t, s, events); f == nil || f.Class != bridge.Undecided {
+			t.Errorf("%s: got %v, %v, want undecided", place, receipts, f)
+		}
+		for i, e := range events {
+			r, f := publish(t, s, e)
+			switch {
+			case i == denied && (f == nil || f.Class != bridge.Held):
+				t.Errorf("%s: the denied event alone: got %+v, %v, want held", place, r, f)
+			case i != denied && (f != nil || r.Duplicate):
+				t.Errorf("%s: %s alone: got %+v, %v, want it stored now", place, e.ID, r, f)
+			}
+		}
+	}
+}
+
+// In a cluster, too, a batch that is refused leaves nothing in the way of its events, and the
+// sequences of batches are right while single events go beside them.
+func TestBatchesOfACluster(t *testing.T) {
+	t.Parallel()
+	nodes := natstest.Cluster(t, "")
+	js := nodes[0].JetStream()
+	testwait.Eventually(t, "the cluster has a stream", func() bool {
+		_, err := js.CreateOrUpdateStream(t.Context(), with(func(c *jetstream.StreamConfig) { batches(c); c.Replicas = 3 }))
+		return err == nil
+	})
+	const most = 20
+	type place struct {
+		id       string
+		sequence uint64
+		err      error
+	}
+	places := make(chan place, 3*100*(most+1))
+	sent := 0
+	for i, n := range nodes { // through the leader and both others
+		o := optionsFor(n.URL)
+		o.AckTimeout = 10 * time.Second
+		unmanaged(&o)
+		s := connect(t, o)
+		mustPublish(t, s, fmt.Sprint("known", i))
+		events := eventsOf(fmt.Sprint("a", i), fmt.Sprint("known", i), fmt.Sprint("b", i))
+		if receipts, f := publishBatch(t, s, events); f == nil || !isCode(f, server.JSAtomicPublishContainsDuplicateMessageErr) {
+			t.Errorf("a batch with a known event: got %v, %v", receipts, f)
+		}
+		for j, r := range singly(t, s, events) {
+			if r.Duplicate != (j == 1) {
+				t.Errorf("%s alone: got %+v", events[j].ID, r)
+			}
+		}
+		for k := range 30 {
+			var together []*bridge.Event
+			for j := range 2 + k%(most-1) {
+				together = append(together, event(fmt.Sprintf("batch%d-%d-%d", i, k, j)))
+			}
+			single := event(fmt.Sprintf("single%d-%d", i, k))
+			sent += len(together) + 1
+			s.PublishBatch(together, func(receipts []bridge.Receipt, err error) {
+				for j, e := range together {
+					p := place{id: e.MessageID(), err: err}
+					if err == nil {
+						p.sequence = receipts[j].Sequence
+					}
+					places <- p
+				}
+			})
+			s.Publish(single, func(r bridge.Receipt, err error) { places <- place{single.MessageID(), r.Sequence, err} })
+		}
+	}
+	stream, err := js.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range sent {
+		p := <-places
+		if p.err != nil {
+			t.Errorf("%s: %v", p.id, p.err)
+			continue
+		}
+		if m, err := stream.GetMsg(t.Context(), p.sequence); err != nil || m.Header.Get("Nats-Msg-Id") != p.id {
+			t.Errorf("%s is not at %d: %v", p.id, p.sequence, err)
+		}
+	}
+}
