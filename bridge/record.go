@@ -177,9 +177,9 @@ type EventList struct {
 	Reached time.Time
 }
 
-// Events lists the events that fit q. One call looks at 200,000 records at most and for a
-// seventh of a second or so, so that a search in a large journal takes nothing from those
-// who write to it. Events that are named by their records are found without a search.
+// Events lists the events that fit q. One call looks at 200,000 records at most, and
+// for 150 ms at most, so that a search in a large journal takes little from those who write
+// to it. Events that are named by their records are found without a search.
 func (b *Bridge) Events(ctx context.Context, q EventQuery) (EventList, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()

@@ -247,6 +247,11 @@ func TestAway(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &got); err != nil || code != http.StatusOK || got.Error == "" || got.Stream != nil {
 		t.Errorf("stream without NATS: got %d %s (%v)", code, text, err)
 	}
+	for query, want := range map[string]int{"range=24h": 200, "range=1w": 400, "rnage=24h": 400} {
+		if code, text, _ := call(t, "GET", hs.URL+"/api/history?"+query, ""); code != want {
+			t.Errorf("history?%s: got %d %s, want %d", query, code, text, want)
+		}
+	}
 	if code, _, _ := call(t, "GET", hs.URL+"/api/history?after="+time.Now().Format(time.RFC3339Nano)[:10], ""); code != http.StatusBadRequest {
 		t.Errorf("history after something that is no time: got %d, want 400", code)
 	}

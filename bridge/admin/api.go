@@ -276,6 +276,11 @@ func (s *Server) learn(c echo.Context) error {
 // pastHour answers the last hour as this process has seen it, of which after= leaves out
 // what the caller has; with range=, the history of that, from the journal too.
 func (s *Server) pastHour(c echo.Context) error {
+	for name := range c.QueryParams() {
+		if name != "after" && name != "range" {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("there is no parameter %q here: there are after, range", name))
+		}
+	}
 	if name := c.QueryParam("range"); name != "" {
 		r, known := ranges[name]
 		if !known {
