@@ -46,9 +46,10 @@ func (o *oracle) postBacklog(n, entities int) {
 // TestOracleBatches does to a server what happens to servers while a backlog goes to it in
 // atomic batches: each event is stored once and in order, whatever becomes of its batch.
 func TestOracleBatches(t *testing.T) {
-	times := 3
+	t.Parallel()
+	times, many := 3, 3_000
 	if *long {
-		times = 12
+		times, many = 12, 16_000
 	}
 	for name, c := range map[string]struct {
 		events, entities int
@@ -57,7 +58,7 @@ func TestOracleBatches(t *testing.T) {
 		// healed says that the server loses what it had acknowledged.
 		healed bool
 	}{
-		"server killed": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, _ *rand.Rand) {
+		"server killed": {events: many, entities: 64, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, _ *rand.Rand) {
 			n.Kill()
 			n.Run()
 		}},
@@ -65,7 +66,7 @@ func TestOracleBatches(t *testing.T) {
 			n.Kill()
 			n.Run()
 		}},
-		"server rolled back": {events: 16_000, entities: 64, healed: true, fault: func(b *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
+		"server rolled back": {events: many, entities: 64, healed: true, fault: func(b *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
 			n.Kill()
 			kept := n.CopyStore()
 			n.Run()
@@ -77,16 +78,16 @@ func TestOracleBatches(t *testing.T) {
 			n.PutStore(kept)
 			n.Run()
 		}},
-		"connection cut": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, _ *rand.Rand) {
+		"connection cut": {events: many, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, _ *rand.Rand) {
 			p.Cut()
 		}},
-		"answers lost": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, random *rand.Rand) {
+		"answers lost": {events: many, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, random *rand.Rand) {
 			p.DropDown.Store(true)
 			time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
 			p.DropDown.Store(false)
 			p.Cut()
 		}},
-		"server paused": {events: 16_000, entities: 64, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
+		"server paused": {events: many, entities: 64, fault: func(_ *bridgeProcess, n *natstest.Server, _ *natstest.Proxy, random *rand.Rand) {
 			n.Pause()
 			time.Sleep(time.Duration(random.IntN(4000)) * time.Millisecond)
 			n.Resume()
@@ -130,6 +131,7 @@ func TestOracleBatches(t *testing.T) {
 // TestOracleBatchesOfACluster kills the leader of a stream with three replicas. Events of few
 // entities go in batches there, because each alone would wait for the one before it.
 func TestOracleBatchesOfACluster(t *testing.T) {
+	t.Parallel()
 	kills := 2
 	if *long {
 		kills = 10

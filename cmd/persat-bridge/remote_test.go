@@ -74,7 +74,8 @@ func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 			hub.PutStore(kept)
 			hub.Run()
 			linked()
-			if last, err := stream(near.URL); last != 9 || err != nil {
+			// The bridge may have seen it by now, and have published the tenth again.
+			if last, err := stream(near.URL); err != nil || last != 9 && b.metric("persat_bridge_healed_events_total") == 0 {
 				t.Fatal(last, err)
 			}
 			if what == "another publisher is first" {
