@@ -74,7 +74,7 @@ func TestPageEvents(t *testing.T) {
 		return chromedp.Void{}, chromedp.Do(ctx, script(`location.reload()`))
 	})
 	// A search ends after a while; on a busy machine it has not got that far back then.
-	p.waitFor("filter and event after a reload", `document.querySelectorAll('#events > li').length === 1 || (b => !b.hidden && !b.disabled && b.click())(document.querySelector('#older'))`)
+	p.waitFor("filter and event after a reload", `document.querySelectorAll('#events > li').length === 1 || (b => b && !b.hidden && !b.disabled && b.click())(document.querySelector('#older'))`)
 	p.waitFor("filter and event after a reload", `document.querySelectorAll('#events > li').length === 1 && $('#chips').includes('workorder.closed') && $('#drawer-facts').includes('msg_first')`)
 
 	// Replay from the drawer reaches the stream.
