@@ -192,7 +192,7 @@ func TestTooManyEntitiesHeld(t *testing.T) {
 		r.accept(d, bridge.Accepted)
 	}
 	told := func() bool {
-		return strings.Contains(fmt.Sprint(r.bridge.Status(t.Context()).Notices), "accepted after them wait too")
+		return strings.Contains(fmt.Sprint(r.bridge.Status(t.Context()).Notices), "all later events wait, too")
 	}
 	testwait.Eventually(t, "a notice that the rest waits too", told)
 	m.set(func() { m.fail = nil })
