@@ -17,7 +17,7 @@ type Batches struct {
 	// Default 512.
 	Backlog int
 	// Least and Most bound the events of a batch. Default 16 and 512: each batch costs the
-	// server about eight syncs, and two are in flight at most.
+	// server a few syncs, and two are in flight at most.
 	Least, Most int
 	// Measure is how long one measurement takes at least, Again how long after it the other
 	// way is looked at once more; that doubles up to thirty times as much. Default 100 ms and
