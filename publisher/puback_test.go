@@ -22,7 +22,7 @@ func TestReadPubAck(t *testing.T) {
 		{"domain", `{"stream":"PERSAT","domain":"hub","seq":7}`, "", pubAck{Stream: "PERSAT", Sequence: 7, Domain: "hub"}, nil},
 		{"in another order", `{"seq":7,"stream":"PERSAT"}`, "", pubAck{Stream: "PERSAT", Sequence: 7}, nil},
 		{"a name with an escape", `{"stream":"P\"X","seq":7}`, "", pubAck{Stream: `P"X`, Sequence: 7}, nil},
-		{"members of a later version", `{"stream":"PERSAT","seq":7,"val":"x","batch":{"a":1}}`, "", pubAck{Stream: "PERSAT", Sequence: 7}, nil},
+		{"members of a later version", `{"stream":"PERSAT","seq":7,"val":"x","later":{"a":1}}`, "", pubAck{Stream: "PERSAT", Sequence: 7}, nil},
 		{"nobody answers", ``, "503", pubAck{}, jetstream.ErrNoStreamResponse},
 		{"empty", ``, "", pubAck{}, jetstream.ErrInvalidJSAck},
 		{"a core responder", `ok`, "", pubAck{}, jetstream.ErrInvalidJSAck},
