@@ -200,7 +200,7 @@ func TestCheck(t *testing.T) {
 		{
 			name: "may not look", user: "bridge", config: fmt.Sprintf(deniedAPI, `"$JS.API.STREAM.INFO.>"`), stream: plain(),
 			ok:  []string{"stream PERSAT answers"},
-			bad: []string{"warning: look up stream PERSAT|publish to $JS.API.STREAM.INFO.PERSAT|not healed"},
+			bad: []string{"warning: look up stream PERSAT|publish to $JS.API.STREAM.INFO.PERSAT|does not heal"},
 		},
 		{
 			name: "may not read", user: "bridge", config: fmt.Sprintf(deniedAPI, `"$JS.API.STREAM.MSG.GET.>"`), stream: plain(),

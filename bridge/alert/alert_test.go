@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,7 @@ func watch(t *testing.T, o Options, f func(w *watched)) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			s := w.state
+			s.Sources = slices.Clone(s.Sources) // the next change is for the next look
 			s.Time = time.Now()
 			return s
 		}
@@ -176,8 +178,8 @@ func TestBeginAndEnd(t *testing.T) {
 					time.Sleep(time.Minute)
 					w.set(c.begin)
 					w.set(func(s *State) {
-						if at := s.Sources[0].OldestPending; at != nil {
-							*at = time.Now().Add(-10 * time.Minute)
+						if s.Sources[0].OldestPending != nil {
+							s.Sources[0].OldestPending = ago(10 * time.Minute)
 						}
 					})
 					wait := 3 * time.Minute

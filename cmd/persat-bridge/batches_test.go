@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -26,6 +27,11 @@ func (b *bridgeProcess) moreBatches(n int) {
 	testwait.Eventually(b.t, "batches are sent", func() bool {
 		return b.batchesSent() >= before+float64(n) || b.metric("persat_bridge_pending_events") < 500
 	})
+}
+
+// sessions is how often the bridge has begun to publish through a connection.
+func (b *bridgeProcess) sessions() int {
+	return strings.Count(b.Output.String(), `"connected to NATS"`)
 }
 
 // postBacklog posts n events of so many entities, each entity's by one connection.
@@ -74,9 +80,12 @@ func TestOracleBatches(t *testing.T) {
 			testwait.Eventually(b.t, "some more are published", func() bool {
 				return b.metric("persat_bridge_published_total") > before+float64(100+random.IntN(2000)) || b.metric("persat_bridge_pending_events") == 0
 			})
+			sessions := b.sessions()
 			n.Kill()
 			n.PutStore(kept)
 			n.Run()
+			// Until the bridge has compared the stream with its journal, nothing is pending there.
+			testwait.Eventually(b.t, "another session", func() bool { return b.sessions() > sessions })
 		}},
 		"connection cut": {events: many, entities: 64, fault: func(_ *bridgeProcess, _ *natstest.Server, p *natstest.Proxy, _ *rand.Rand) {
 			p.Cut()

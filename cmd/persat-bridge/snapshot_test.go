@@ -40,7 +40,7 @@ func TestJournalToolsOnASnapshot(t *testing.T) {
 	readOnly(t, journal, snapshot)
 
 	// A bridge that runs is in the way, also behind the other mount.
-	if code, _, stderr := b.tool("journal", "stat", "--dir", snapshot); code != exitFailed || !strings.Contains(stderr, "in use by another process") {
+	if code, _, stderr := b.tool("journal", "stat", "--dir", snapshot); code != exitFailed || !strings.Contains(stderr, "the bridge is running on "+snapshot) {
 		t.Errorf("while the bridge runs: exit code %d, %s", code, stderr)
 	}
 	b.Kill()
