@@ -266,9 +266,7 @@ func TestRepairTakesNoMarksOfAFormerLog(t *testing.T) {
 		}
 		want := len(pending(t, j))
 		image := filepath.Join(dir, "image") // kill -9
-		if err := os.CopyFS(image, os.DirFS(filepath.Join(dir, "j"))); err != nil {
-			t.Fatal(err)
-		}
+		copyOpen(t, j, filepath.Join(dir, "j"), image)
 		_ = j.Close()
 		plain := filepath.Join(dir, "plain")
 		if err := os.CopyFS(plain, os.DirFS(image)); err != nil {

@@ -176,9 +176,7 @@ func repairIsIdentity(t *testing.T, seed uint64) {
 	_ = j.Sync()
 	time.Sleep(20 * time.Millisecond)
 	image := filepath.Join(dir, "image")
-	testwait.Eventually(t, "a copy of the journal while it has no compaction", func() bool {
-		return os.RemoveAll(image) == nil && os.CopyFS(image, os.DirFS(filepath.Join(dir, "j"))) == nil
-	})
+	copyOpen(t, j, filepath.Join(dir, "j"), image)
 	want, wantKeys, wantNext := states(t, j), keySpace(t, j), j.Next()
 	replays, _ := metaReplays.number(j)
 	_ = j.Close()
@@ -225,6 +223,24 @@ func repairIsIdentity(t *testing.T, seed uint64) {
 		t.Errorf("keys that are lost or changed: %.500q; keys that are new or changed: %.500q", lost, new)
 	}
 	_ = k.Close()
+}
+
+// copyOpen copies the files of an open journal as a kill would leave them: at a time at
+// which no table is half written.
+func copyOpen(t *testing.T, j *Journal, from, to string) {
+	t.Helper()
+	testwait.Eventually(t, "a copy of the journal while it writes no table", func() bool {
+		before, idle := tablesWritten(j)
+		copied := os.RemoveAll(to) == nil && os.CopyFS(to, os.DirFS(from)) == nil
+		after, still := tablesWritten(j)
+		return copied && idle && still && before == after
+	})
+}
+
+// tablesWritten is how often the store has written tables, and that it writes none now.
+func tablesWritten(j *Journal) (n int64, idle bool) {
+	m := j.db.Metrics()
+	return m.Flush.Count + m.Compact.Count, m.Flush.NumInProgress == 0 && m.Compact.NumInProgress == 0
 }
 
 // The stream was made anew (ReplaceStream): the places in the one before are forgotten. Repair brings
