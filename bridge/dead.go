@@ -53,6 +53,11 @@ func (b *Bridge) DeadLetters(f Filter, after uint64, limit int) (total int, lett
 	return total, letters, err
 }
 
+// EachDeadLetter goes once through the dead letters that fit f, oldest first.
+func (b *Bridge) EachDeadLetter(f Filter, each func(Record)) error {
+	return b.eachDead(f, func(_ journal.DeadItem, r Record) { each(r) })
+}
+
 func (b *Bridge) eachDead(f Filter, each func(journal.DeadItem, Record)) error {
 	for d, err := range b.journal.AllDead() {
 		if err != nil {

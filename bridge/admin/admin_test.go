@@ -54,10 +54,15 @@ func (noNATS) Connect(context.Context) (bridge.Session, error) { return nil, err
 
 func newServer(t *testing.T, o admin.Options) *httptest.Server {
 	t.Helper()
+	return serveBridge(t, o, newBridge(t))
+}
+
+func serveBridge(t *testing.T, o admin.Options, b admin.Bridge) *httptest.Server {
+	t.Helper()
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:0"
 	}
-	s, err := admin.New(o, newBridge(t))
+	s, err := admin.New(o, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,12 +288,7 @@ func TestSearchExactly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := admin.New(admin.Options{Listen: "127.0.0.1:0"}, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hs := httptest.NewServer(s.Handler())
-	defer hs.Close()
+	hs := serveBridge(t, admin.Options{}, b)
 	for q, want := range map[string]int{
 		"48": 4, "entity:48": 2, "entity:4": 0, "type:workorder.closed": 2, "type:workorder": 0, "entity:48 type:workorder.closed": 1, "type:workorder.closed msg": 2, "entity:48 type:workorder.closed _0": 1,
 		"msg_48_2 entity:4811": 1, "msg_48_1 entity:4811": 0, "entity:Ferretería Ñandú 5%": 1, "entity:": 5,
@@ -310,12 +310,7 @@ func TestEventsPages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := admin.New(admin.Options{Listen: "127.0.0.1:0"}, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hs := httptest.NewServer(s.Handler())
-	defer hs.Close()
+	hs := serveBridge(t, admin.Options{}, b)
 	for _, c := range []struct {
 		query  string
 		want   []uint64

@@ -46,8 +46,8 @@ type DeadGroups struct {
 	Now time.Time `json:"now"`
 }
 
-// groupsPage bounds how many dead letters are read at a time.
-const groupsPage = 5000
+// maxReasons bounds the reasons whose groups are remembered while dead letters are read.
+const maxReasons = 5000
 
 func (s *Server) deadGroups(c echo.Context) error {
 	f, _, err := listOf(c.QueryParams())
@@ -58,35 +58,27 @@ func (s *Server) deadGroups(c echo.Context) error {
 	byKey := make(map[string]*DeadGroup)
 	types := make(map[string]map[string]int)
 	keys := make(map[string]string) // of the texts seen
-	for after := uint64(0); ; {
-		_, letters, err := s.bridge.DeadLetters(f, after, groupsPage)
-		if err != nil {
-			return err
-		}
-		for i := range letters {
-			r := &letters[i]
-			key, known := keys[r.Reason]
-			if !known {
-				if key = reason.Group(r.Reason); len(keys) < groupsPage {
-					keys[r.Reason] = key
-				}
-			}
-			g := byKey[key]
-			if g == nil {
-				g = &DeadGroup{Group: key, First: diedAt(r)}
-				byKey[key], types[key] = g, make(map[string]int)
-			}
-			g.add(r)
-			types[key][r.Type]++
-			got.Total++
-			if r.Type != "" {
-				got.Publishable++
+	err = s.bridge.EachDeadLetter(f, func(r bridge.Record) {
+		key, known := keys[r.Reason]
+		if !known {
+			if key = reason.Group(r.Reason); len(keys) < maxReasons {
+				keys[r.Reason] = key
 			}
 		}
-		if len(letters) < groupsPage {
-			break
+		g := byKey[key]
+		if g == nil {
+			g = &DeadGroup{Group: key, First: diedAt(&r)}
+			byKey[key], types[key] = g, make(map[string]int)
 		}
-		after = letters[len(letters)-1].Record
+		g.add(&r)
+		types[key][r.Type]++
+		got.Total++
+		if r.Type != "" {
+			got.Publishable++
+		}
+	})
+	if err != nil {
+		return err
 	}
 	for key, g := range byKey {
 		g.Explanation = reason.Explain(g.Reason)

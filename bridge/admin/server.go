@@ -36,6 +36,7 @@ type Bridge interface {
 	Events(ctx context.Context, q bridge.EventQuery) (bridge.EventList, error)
 	Event(record uint64) (bridge.Record, error)
 	DeadLetters(f bridge.Filter, after uint64, limit int) (int, []bridge.Record, error)
+	EachDeadLetter(f bridge.Filter, each func(bridge.Record)) error
 	ReplayDead(ctx context.Context, f bridge.Filter) (replayed, refused int, err error)
 	DiscardDead(ctx context.Context, f bridge.Filter) (int, error)
 	CountReplay(ctx context.Context, f bridge.Filter) (int, error)
