@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -149,7 +145,7 @@ func (b *bench) drainAlways(ctx context.Context, d disk, mode string) error {
 	b.report.note(events/took.Seconds(), "always %s %s rate", d.name, mode)
 	b.report.note(micros(c.cpu()-bridgeCPU)/events, "always %s %s bridge cpu", d.name, mode)
 	b.report.note(micros(server.cpu()-natsCPU)/events, "always %s %s nats cpu", d.name, mode)
-	if sent, err := c.counter(`persat_bridge_publish_batches_total{mode="batch"}`); err != nil || (sent > 0) != (mode == "auto") {
+	if sent, err := c.metric(`persat_bridge_publish_batches_total{mode="batch"}`); err != nil || (sent > 0) != (mode == "auto") {
 		return fmt.Errorf("publish.batch is %s, and %.0f batches were sent: %w", mode, sent, err)
 	}
 	return nil
@@ -174,23 +170,13 @@ func (b *bench) steadyAlways(ctx context.Context, d disk, mode string) error {
 		return err
 	}
 	drained, _ := b.report.figure("always %s %s rate", d.name, mode)
-	low, high := 0.1*drained, 1.3*drained
-	for range 5 {
-		settle(ctx, c, server)
-		l.rate = (low + high) / 2
-		flat, err := b.isFlat(ctx, l, c)
-		if err != nil {
-			return err
-		}
-		if flat {
-			low = l.rate
-		} else {
-			high = l.rate
-		}
+	highest, err := b.highest(ctx, l, c, server, .1*drained, 1.3*drained, 5)
+	if err != nil {
+		return err
 	}
-	b.report.note(low, "always %s %s steady", d.name, mode)
+	b.report.note(highest, "always %s %s steady", d.name, mode)
 	settle(ctx, c, server)
-	l.rate = low / 2
+	l.rate = highest / 2
 	_, arrivals, err := b.endToEnd(ctx, l, server.address)
 	if err != nil {
 		return err
@@ -201,22 +187,3 @@ func (b *bench) steadyAlways(ctx context.Context, d disk, mode string) error {
 }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// counter is one value of a bridge's metrics.
-func (c *contender) counter(name string) (float64, error) {
-	response, err := http.Get(c.admin + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
-			return strconv.ParseFloat(value, 64)
-		}
-	}
-	return 0, fmt.Errorf("%s/metrics has no %s", c.admin, name)
-}

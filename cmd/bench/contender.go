@@ -192,8 +192,8 @@ func settle(ctx context.Context, contenders ...*contender) {
 	}
 }
 
-// pending is how many events a bridge has not published.
-func (c *contender) pending() (int, error) {
+// metric is the sum of a bridge's series whose names with labels begin so.
+func (c *contender) metric(series string) (float64, error) {
 	response, err := http.Get(c.admin + "/metrics")
 	if err != nil {
 		return 0, err
@@ -203,20 +203,26 @@ func (c *contender) pending() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, found := 0.0, false
+	sum, found := 0.0, false
 	for line := range strings.Lines(string(text)) {
-		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(name, "persat_bridge_pending_events{") {
+		if name, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(name, series) {
 			v, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return 0, err
 			}
-			n, found = n+v, true
+			sum, found = sum+v, true
 		}
 	}
 	if !found {
-		return 0, fmt.Errorf("%s/metrics does not say how many events are pending", c.admin)
+		return 0, fmt.Errorf("%s/metrics has no %s", c.admin, series)
 	}
-	return int(n), nil
+	return sum, nil
+}
+
+// pending is how many events a bridge has not published.
+func (c *contender) pending() (int, error) {
+	n, err := c.metric("persat_bridge_pending_events{")
+	return int(n), err
 }
 
 // drained waits until nothing is pending.

@@ -29,21 +29,11 @@ func (b *bench) steady(ctx context.Context) error {
 	}
 	most := o.perSecond()
 	for range min(b.rounds, 3) {
-		low, high := 0.3*most, 1.1*most
-		for range 6 {
-			settle(ctx, c, server)
-			l.rate = (low + high) / 2
-			flat, err := b.isFlat(ctx, l, c)
-			if err != nil {
-				return err
-			}
-			if flat {
-				low = l.rate
-			} else {
-				high = l.rate
-			}
+		rate, err := b.highest(ctx, l, c, server, .3*most, 1.1*most, 6)
+		if err != nil {
+			return err
 		}
-		b.report.note(low, "steady rate")
+		b.report.note(rate, "steady rate")
 	}
 	highest, _ := b.report.figure("steady rate")
 	rows := [][]string{}
@@ -65,6 +55,25 @@ func (b *bench) steady(ctx context.Context) error {
 	b.report.add("steady", fmt.Sprintf("At a steady rate: up to %s events/s nothing piles up (64 connections). Times are from when the event was due", count(highest)),
 		[]string{"events/s", "POST to answer p50 ms", "p99", "POST to subscriber p50 ms", "p99"}, rows)
 	return nil
+}
+
+// highest finds, in so many halvings of what lies between low and high, the highest rate at
+// which nothing piles up.
+func (b *bench) highest(ctx context.Context, l load, c, server *contender, low, high float64, steps int) (float64, error) {
+	for range steps {
+		settle(ctx, c, server)
+		l.rate = (low + high) / 2
+		flat, err := b.isFlat(ctx, l, c)
+		if err != nil {
+			return 0, err
+		}
+		if flat {
+			low = l.rate
+		} else {
+			high = l.rate
+		}
+	}
+	return low, nil
 }
 
 // isFlat posts at a rate and says whether all was accepted in time and as good as all

@@ -34,6 +34,21 @@ func (b *bridgeProcess) sessions() int {
 	return strings.Count(b.Output.String(), `"connected to NATS"`)
 }
 
+// judgeBatches judges a stream that was filled in batches, once nothing is pending: it has each
+// event once.
+func (b *bridgeProcess) judgeBatches(t *testing.T, o *oracle, natsURL string) {
+	t.Helper()
+	b.drained()
+	if b.batchesSent() == 0 {
+		t.Error("no batch was sent, so nothing was proved")
+	}
+	messages := readStream(t, natsURL)
+	o.judge(messages)
+	if len(messages) != len(o.promised) {
+		t.Errorf("got %d messages, want %d", len(messages), len(o.promised))
+	}
+}
+
 // postBacklog posts n events of so many entities, each entity's by one connection.
 func (o *oracle) postBacklog(n, entities int) {
 	var group sync.WaitGroup
@@ -117,15 +132,7 @@ func TestOracleBatches(t *testing.T) {
 				time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
 				c.fault(b, n, p, random)
 			}
-			b.drained()
-			if b.batchesSent() == 0 {
-				t.Error("no batch was sent, so nothing was proved")
-			}
-			messages := readStream(t, n.URL)
-			o.judge(messages)
-			if len(messages) != len(o.promised) {
-				t.Errorf("got %d messages, want %d", len(messages), len(o.promised))
-			}
+			b.judgeBatches(t, o, n.URL)
 			if dead := b.metric("persat_bridge_dead_events"); dead != 0 {
 				t.Errorf("got %v dead letters, want none", dead)
 			}
@@ -166,14 +173,6 @@ func TestOracleBatchesOfACluster(t *testing.T) {
 		leader.Kill()
 		leader.Run()
 	}
-	b.drained()
-	if b.batchesSent() == 0 {
-		t.Error("no batch was sent, so nothing was proved")
-	}
-	messages := readStream(t, all)
-	o.judge(messages)
-	if len(messages) != len(o.promised) {
-		t.Errorf("got %d messages, want %d", len(messages), len(o.promised))
-	}
+	b.judgeBatches(t, o, all)
 	t.Logf("%v batches", b.batchesSent())
 }
