@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -66,8 +67,12 @@ var acceptors = []string{"ceiling", "by hand", "by hand synced", "bridge", "brid
 // bridge that people write by hand, the same on a NATS that syncs, and ours, with
 // NATS there and away.
 func (b *bench) accept(ctx context.Context) error {
+	acceptors := acceptors
+	if b.before != "" {
+		acceptors = append(slices.Clone(acceptors), before, before+" NATS away")
+	}
 	for _, n := range connections {
-		if err := b.acceptAt(ctx, n); err != nil {
+		if err := b.acceptAt(ctx, acceptors, n); err != nil {
 			return err
 		}
 		b.stopAll()
@@ -90,7 +95,7 @@ func (b *bench) accept(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) acceptAt(ctx context.Context, n int) error {
+func (b *bench) acceptAt(ctx context.Context, acceptors []string, n int) error {
 	type pair struct{ server, nats *contender }
 	pairs := make(map[string]pair)
 	for _, name := range acceptors {
@@ -99,9 +104,9 @@ func (b *bench) acceptAt(ctx context.Context, n int) error {
 		switch name {
 		case "ceiling":
 			p.server, err = b.startChild(name, "ceiling")
-		case "bridge NATS away":
+		case "bridge NATS away", before + " NATS away":
 			p.server, err = b.startBridge(name, "", nowhere)
-		case "bridge":
+		case "bridge", before:
 			if p.nats, err = b.startNATS("nats", "", "default"); err == nil {
 				p.server, err = b.startBridge(name, "", "nats://"+p.nats.address)
 			}

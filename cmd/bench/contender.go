@@ -83,6 +83,9 @@ func (b *bench) startNATS(name, address, sync string) (*contender, error) {
 	return c, b.start(c, []string{b.self, "child", "nats", address, dir, sync}, nil, listens(address))
 }
 
+// before is how the names of another build's contenders begin.
+const before = "before"
+
 // startBridge starts the bridge on a journal in dir, an empty one when that is "".
 func (b *bench) startBridge(name, dir, natsURL string, env ...string) (*contender, error) {
 	return b.startBridgeOf(os.DevNull, name, dir, natsURL, env...)
@@ -110,7 +113,11 @@ func (b *bench) startBridgeOf(config, name, dir, natsURL string, env ...string) 
 		"PERSAT_BRIDGE_LOG_LEVEL=error", "NATS_URL=" + natsURL,
 	}, env...)
 	c := &contender{name: name, address: public, admin: "http://" + admin}
-	return c, b.start(c, []string{b.bridge, "serve", "-c", config}, env, answersOK(c.admin+"/readyz"))
+	binary := b.bridge
+	if strings.HasPrefix(name, before) {
+		binary = b.before
+	}
+	return c, b.start(c, []string{binary, "serve", "-c", config}, env, answersOK(c.admin+"/readyz"))
 }
 
 // nowhere is where nobody listens.
@@ -194,7 +201,12 @@ func settle(ctx context.Context, contenders ...*contender) {
 
 // metric is the sum of a bridge's series whose names with labels begin so.
 func (c *contender) metric(series string) (float64, error) {
-	response, err := http.Get(c.admin + "/metrics")
+	request, err := http.NewRequest(http.MethodGet, c.admin+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Accept-Encoding", "identity") // to compress costs the bridge half of its answer
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return 0, err
 	}
@@ -225,14 +237,15 @@ func (c *contender) pending() (int, error) {
 	return int(n), err
 }
 
-// drained waits until nothing is pending.
+// drained waits until nothing is pending. It looks often only at the end: each look costs
+// the bridge a millisecond, and looking every 2 ms took an eighth of its time.
 func (c *contender) drained(ctx context.Context) error {
 	for ctx.Err() == nil {
 		n, err := c.pending()
 		if err != nil || n == 0 {
 			return err
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(min(max(time.Duration(n)*10*time.Microsecond, 2*time.Millisecond), 100*time.Millisecond))
 	}
 	return context.Cause(ctx)
 }

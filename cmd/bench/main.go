@@ -50,6 +50,7 @@ func main() {
 // bench is one run.
 type bench struct {
 	self, bridge string // programs
+	before       string // another build of the bridge, or ""
 	dir          string // for data; removed at the end
 	rounds       int
 	slice        time.Duration // one measurement
@@ -75,10 +76,11 @@ func run(ctx context.Context) (err error) {
 	flag.Func("acceptors", "who answers, comma-separated", words(&acceptors))
 	out := flag.String("out", "artefacts/bench", "where tables and charts go")
 	bridge := flag.String("bridge", "", "the persat-bridge to measure; built from here when empty")
+	before := flag.String("before", "", "another persat-bridge, measured beside it by accept, drain and steady: an older build")
 	temporary := flag.String("dir", "", "a directory for data, on the disk that counts; removed afterwards")
 	flag.Parse()
 
-	b := &bench{bridge: *bridge, rounds: *rounds, slice: *slice, backlog: *backlog, drained: *drained, report: newReport()}
+	b := &bench{bridge: *bridge, before: *before, rounds: *rounds, slice: *slice, backlog: *backlog, drained: *drained, report: newReport()}
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}

@@ -136,10 +136,17 @@ func (r *report) judge() {
 			r.Shows = append(r.Shows, show{What: "1 connection, p50 beyond the ceiling's, in bare fdatasyncs", Got: (p50 - ceiling) / floor, Want: 1.5, AtMost: true})
 		}
 	}
-	ratio(1.25, false, "accepted and published, of the bridge written by hand, 64 connections", "bridge 64 rate", "by hand 64 rate")
-	ratio(6, false, "the same, of the one by hand with sync_interval: always", "bridge 64 rate", "by hand synced 64 rate")
+	ratio(1, false, "accepted and published, of the bridge written by hand, 64 connections", "bridge 64 rate", "by hand 64 rate")
+	ratio(4.2, false, "the same, of the one by hand with sync_interval: always", "bridge 64 rate", "by hand synced 64 rate")
+	for _, n := range []string{"64", "256"} {
+		ratio(0.97, false, "accepted and published, of the build before, "+n+" connections", "bridge "+n+" rate", "before "+n+" rate")
+		ratio(0.97, false, "accept with NATS away, of the build before, "+n+" connections", "bridge NATS away "+n+" rate", "before NATS away "+n+" rate")
+		ratio(1, true, "processor time an event, of the build before, "+n+" connections", "bridge "+n+" cpu", "before "+n+" cpu")
+	}
+	ratio(1, true, "POST to subscriber at half of the highest rate, p50, of the build before", "steady bridge 0.5 subscriber p50", "steady before 0.5 subscriber p50")
+	ratio(1, true, "its p99", "steady bridge 0.5 subscriber p99", "steady before 0.5 subscriber p99")
 	ratio(1, true, "p99 of the answer, of the one by hand, 64 connections", "bridge 64 p99", "by hand 64 p99")
-	ratio(0.5, false, "drain, of a bare PublishMsgAsync loop", "drain bridge", "drain bare")
+	ratio(0.8, false, "drain, of a bare PublishMsgAsync loop", "drain bridge", "drain bare")
 	ratio(5, false, "drain to a NATS that syncs each message, with batches, of without", "always as it is auto rate", "always as it is off rate")
 	ratio(12, false, "the same with 2 ms added to each sync", "always 2 ms slower auto rate", "always 2 ms slower off rate")
 	ratio(0.97, false, "drain to a NATS that syncs nothing, publish.batch auto, of off", "unsynced drain auto", "unsynced drain off")

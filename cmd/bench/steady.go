@@ -12,48 +12,78 @@ import (
 )
 
 // steady finds the highest rate at which nothing piles up, and the time from a POST to
-// a subscriber at parts of it.
+// a subscriber at parts of it. Another build is measured at the same rates, in turns.
 func (b *bench) steady(ctx context.Context) error {
-	server, err := b.startNATS("nats", "", "default")
-	if err != nil {
-		return err
+	names := []string{"bridge"}
+	if b.before != "" {
+		names = append(names, before)
 	}
-	c, err := b.startBridge("bridge", "", "nats://"+server.address)
-	if err != nil {
-		return err
+	servers, bridges := make([]*contender, len(names)), make([]*contender, len(names))
+	for i, name := range names {
+		var err error
+		if servers[i], err = b.startNATS("nats", "", "default"); err != nil {
+			return err
+		}
+		if bridges[i], err = b.startBridge(name, "", "nats://"+servers[i].address); err != nil {
+			return err
+		}
+		o, err := b.loadOf(bridges[i], 64).run(ctx, b.slice, 0) // warm, too
+		if err != nil {
+			return err
+		}
+		b.report.note(o.perSecond(), "steady %s most", name)
+		if err := bridges[i].drained(ctx); err != nil {
+			return err
+		}
 	}
-	l := b.loadOf(c, 64)
-	o, err := l.run(ctx, b.slice, 0)
-	if err != nil {
-		return err
-	}
-	most := o.perSecond()
+	most, _ := b.report.figure("steady bridge most")
 	for range min(b.rounds, 3) {
-		rate, err := b.highest(ctx, l, c, server, .3*most, 1.1*most, 6)
+		rate, err := b.highest(ctx, b.loadOf(bridges[0], 64), bridges[0], servers[0], .3*most, 1.1*most, 6)
 		if err != nil {
 			return err
 		}
 		b.report.note(rate, "steady rate")
 	}
 	highest, _ := b.report.figure("steady rate")
+	shares := []float64{.1, .25, .5, .75, .9}
+	for range min(b.rounds, 3) {
+		for _, share := range shares {
+			for i, name := range names {
+				if err := b.steadyAt(ctx, name, share, highest, bridges[i], servers[i]); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	rows := [][]string{}
-	for _, share := range []float64{.1, .25, .5, .75, .9} {
-		settle(ctx, c, server)
-		l.rate = share * highest
-		answers, arrivals, err := b.endToEnd(ctx, l, server.address)
-		if err != nil {
-			return err
+	for _, share := range shares {
+		for _, name := range names {
+			row := []string{name, count(share * highest)}
+			for _, what := range []string{"answer p50", "answer p99", "subscriber p50", "subscriber p99"} {
+				v, _ := b.report.figure("steady %s %g %s", name, share, what)
+				row = append(row, fmt.Sprintf("%.2f", v))
+			}
+			rows = append(rows, row)
 		}
-		for what, o := range map[string]outcome{"answer": answers, "subscriber": arrivals} {
-			b.report.note(millis(o.quantile(.5)), "steady %g %s p50", share, what)
-			b.report.note(millis(o.quantile(.99)), "steady %g %s p99", share, what)
-		}
-		rows = append(rows, []string{count(l.rate),
-			fmt.Sprintf("%.2f", millis(answers.quantile(.5))), fmt.Sprintf("%.2f", millis(answers.quantile(.99))),
-			fmt.Sprintf("%.2f", millis(arrivals.quantile(.5))), fmt.Sprintf("%.2f", millis(arrivals.quantile(.99)))})
 	}
 	b.report.add("steady", fmt.Sprintf("At a steady rate: up to %s events/s nothing piles up (64 connections). Times are from when the event was due", count(highest)),
-		[]string{"events/s", "POST to answer p50 ms", "p99", "POST to subscriber p50 ms", "p99"}, rows)
+		[]string{"", "events/s", "POST to answer p50 ms", "p99", "POST to subscriber p50 ms", "p99"}, rows)
+	return nil
+}
+
+// steadyAt measures one build at a share of the highest rate.
+func (b *bench) steadyAt(ctx context.Context, name string, share, highest float64, c, server *contender) error {
+	settle(ctx, c, server)
+	l := b.loadOf(c, 64)
+	l.rate = share * highest
+	answers, arrivals, err := b.endToEnd(ctx, l, server.address)
+	if err != nil {
+		return err
+	}
+	for what, o := range map[string]outcome{"answer": answers, "subscriber": arrivals} {
+		b.report.note(millis(o.quantile(.5)), "steady %s %g %s p50", name, share, what)
+		b.report.note(millis(o.quantile(.99)), "steady %s %g %s p99", name, share, what)
+	}
 	return nil
 }
 
