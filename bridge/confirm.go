@@ -88,7 +88,9 @@ func (l *loop) identify(state integrity.State) error {
 }
 
 // rolledBack ends the session because the stream was rolled back to before a sequence, or
-// further. That is on disk when it returns: a restart must not forget it.
+// further. That is on disk when it returns. The journal's own positions prove it too, as long
+// as a session marks no more of them than the next verification looks at; the note does not
+// depend on that.
 func (l *loop) rolledBack(streamSeq uint64) error {
 	l.lose("the stream has lost acknowledged events behind a connection that stayed up")
 	return l.b.journal.NoteRollback(streamSeq)
