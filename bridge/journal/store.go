@@ -87,8 +87,9 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		},
 		MemTableSize:                j.memTableSize(),
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       j.tablesToMerge(),
-		L0StopWritesThreshold:       256,
+		// The store merges what is half as many.
+		L0CompactionThreshold: 2 * j.tablesToMerge(),
+		L0StopWritesThreshold: 256,
 	}
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -121,12 +122,17 @@ func (j *Journal) memTableSize() uint64 {
 
 // tablesToMerge is how many new tables may pile up before they are merged. They all go
 // into one merge, as each has keys of all kinds, and a merge gives nothing back before it
-// has written all of them again. So they are a fortieth of the room at most, which is half
-// of what the bridge keeps free: a journal that is full can always be merged, and so get
-// rid of what was dropped. There are many where there is room: a merge costs more than it
-// gains where hardly anything is looked up (see keyFilter).
+// has written all of them again. So they are half of what the bridge keeps free of the disk
+// at most: a journal that is full can always be merged, and so get rid of what was
+// dropped. There are many where there is room: a merge costs more than it gains where
+// hardly anything is looked up (see keyFilter).
 func (j *Journal) tablesToMerge() int {
-	return int(min(max(j.roomInAll()/40/j.memTableSize(), 2), 32))
+	const most = 32
+	disk, err := j.o.FS.GetDiskUsage(j.o.Dir)
+	if err != nil {
+		return most
+	}
+	return int(min(max(disk.TotalBytes/40/j.memTableSize(), 2), most))
 }
 
 // roomInAll is what the journal may take, in bytes.
