@@ -35,6 +35,9 @@ type Link struct {
 	// Attempts counts the connects in this outage, and Reason says why the last failed.
 	Attempts int    `json:"attempts,omitempty"`
 	Reason   string `json:"reason,omitempty"`
+	// ReasonCode and ReasonParams are as in Record.
+	ReasonCode   string            `json:"reason_code,omitempty"`
+	ReasonParams map[string]string `json:"reason_params,omitempty"`
 	// Next is when the next one begins; nil while one is under way.
 	Next *time.Time `json:"next_attempt,omitempty"`
 }

@@ -270,6 +270,9 @@ type Publishing struct {
 	// Reason says why, and Detail what the server had against a batch.
 	Reason PaceReason `json:"reason"`
 	Detail string     `json:"detail,omitempty"`
+	// DetailCode and DetailParams are Detail for other languages, as in Record.
+	DetailCode   string            `json:"detail_code,omitempty"`
+	DetailParams map[string]string `json:"detail_params,omitempty"`
 	// SinglePerSecond and BatchPerSecond are what each way got through when it was last
 	// measured with a backlog; 0 when it was not, since the connection began.
 	SinglePerSecond int `json:"single_per_second"`

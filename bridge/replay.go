@@ -36,6 +36,9 @@ type Replay struct {
 	Failed  int    `json:"failed"`
 	Skipped int    `json:"skipped"`
 	Reason  string `json:"reason,omitempty"` // of the last that failed
+	// ReasonCode and ReasonParams are as in Record.
+	ReasonCode   string            `json:"reason_code,omitempty"`
+	ReasonParams map[string]string `json:"reason_params,omitempty"`
 }
 
 // ErrReplaying: one replay at a time.

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 // The answers of the API; the rest are types of package bridge.
@@ -21,6 +22,8 @@ type (
 	StatusAnswer struct {
 		bridge.Status
 		Sentence Sentence `json:"sentence"`
+		// NoticeReasons are the codes of Notices, in their order.
+		NoticeReasons []reason.Explanation `json:"notice_reasons"`
 	}
 	// EventPage is a page of events, the newest first. Before, when not 0, asks
 	// for the next page: a page may be short, even empty, although there is more.
@@ -60,8 +63,13 @@ type (
 	StreamAnswer struct {
 		Stream *bridge.StreamInfo `json:"stream,omitempty"`
 		Error  string             `json:"error,omitempty"`
+		reason.Explanation
 		// AsOf is of when Stream is, where it is from before Error.
 		AsOf *time.Time `json:"as_of,omitempty"`
+		// DifferenceReasons are the codes of the stream's differences, in their order, and
+		// ConsumersReason is that of why its consumers cannot be listed.
+		DifferenceReasons []reason.Explanation `json:"difference_reasons,omitempty"`
+		ConsumersReason   *reason.Explanation  `json:"consumers_reason,omitempty"`
 	}
 	// LogLevel is what the log writes: debug, info, warn or error.
 	LogLevel struct {
@@ -71,7 +79,7 @@ type (
 
 func (s *Server) status(c echo.Context) error {
 	status := explained(s.bridge.Status(c.Request().Context()))
-	return c.JSON(http.StatusOK, StatusAnswer{status, NewSentence(status, time.Local)})
+	return c.JSON(http.StatusOK, StatusAnswer{status, NewSentence(status, time.Local), reasonsOf(status.Notices)})
 }
 
 func (s *Server) events(c echo.Context) error {
@@ -171,7 +179,7 @@ func (s *Server) replayNow(c echo.Context) error {
 	if replay == nil {
 		return echo.NewHTTPError(http.StatusNotFound, "there was no replay since the bridge started")
 	}
-	return c.JSON(http.StatusOK, replay)
+	return c.JSON(http.StatusOK, explainedReplay(replay))
 }
 
 func (s *Server) startReplay(c echo.Context) error {
@@ -195,7 +203,7 @@ func (s *Server) startReplay(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusAccepted, ReplayAnswer{Matched: replay.Matched, Replay: &replay})
+	return c.JSON(http.StatusAccepted, ReplayAnswer{Matched: replay.Matched, Replay: explainedReplay(&replay)})
 }
 
 func (s *Server) cancelReplay(c echo.Context) error {
@@ -218,14 +226,26 @@ func (s *Server) stream(c echo.Context) error {
 	defer cancel()
 	info, err := s.bridge.Stream(ctx)
 	if err != nil {
-		answer := StreamAnswer{Error: err.Error()}
+		answer := StreamAnswer{Error: err.Error(), Explanation: reason.Explain(err.Error())}
 		if last := s.lastStream.Load(); last != nil {
-			answer.Stream, answer.AsOf = &last.info, &last.at
+			answer.take(&last.info)
+			answer.AsOf = &last.at
 		}
 		return c.JSON(http.StatusOK, answer)
 	}
 	s.lastStream.Store(&knownStream{info, time.Now().UTC()})
-	return c.JSON(http.StatusOK, StreamAnswer{Stream: &info})
+	var answer StreamAnswer
+	answer.take(&info)
+	return c.JSON(http.StatusOK, answer)
+}
+
+// take adds the stream, with the codes of its reasons.
+func (a *StreamAnswer) take(info *bridge.StreamInfo) {
+	a.Stream, a.DifferenceReasons = info, reasonsOf(info.Differences)
+	if info.ConsumersError != "" {
+		e := reason.Explain(info.ConsumersError)
+		a.ConsumersReason = &e
+	}
 }
 
 func (s *Server) recreateStream(c echo.Context) error {

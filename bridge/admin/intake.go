@@ -22,11 +22,16 @@ type Endpoint struct {
 
 // RefusedRequests are the requests of a source that were refused for one reason, since the
 // process started. Reason is the code, and Text the same in English, with what to do.
+// DetailCode and DetailParams are Detail for other languages.
 type RefusedRequests struct {
-	Source  string    `json:"source"`
-	Reason  string    `json:"reason"`
-	Text    string    `json:"text"`
-	Detail  string    `json:"detail,omitempty"`
+	Source string `json:"source"`
+	Reason string `json:"reason"`
+	Text   string `json:"text"`
+	Detail string `json:"detail,omitempty"`
+
+	DetailCode   string            `json:"detail_code,omitempty"`
+	DetailParams map[string]string `json:"detail_params,omitempty"`
+
 	Count   int       `json:"count"`
 	Last    time.Time `json:"last"`
 	Address string    `json:"address"`
@@ -45,6 +50,10 @@ func (s *Server) intake(c echo.Context) error {
 	}
 	if s.o.Refused != nil {
 		got.Refused = s.o.Refused()
+		for i := range got.Refused {
+			r := &got.Refused[i]
+			r.DetailCode, r.DetailParams = codeOf(r.Detail)
+		}
 	}
 	return c.JSON(http.StatusOK, got)
 }

@@ -14,20 +14,47 @@ func explained(s bridge.Status) bridge.Status {
 	s.Held = slices.Clone(s.Held)
 	for i := range s.Held {
 		h := &s.Held[i]
-		e := reason.Explain(h.Reason)
-		h.ReasonCode, h.ReasonParams = e.Code, e.Params
+		h.ReasonCode, h.ReasonParams = codeOf(h.Reason)
 	}
 	if s.LastFailure != nil {
 		s.LastFailure = &explainedAttempts([]bridge.FailedAttempt{*s.LastFailure})[0]
 	}
+	s.NATS.ReasonCode, s.NATS.ReasonParams = codeOf(s.NATS.Reason)
+	s.Publishing.DetailCode, s.Publishing.DetailParams = codeOf(s.Publishing.Detail)
+	s.Replay = explainedReplay(s.Replay)
 	return s
+}
+
+func codeOf(text string) (code string, params map[string]string) {
+	if text == "" {
+		return "", nil
+	}
+	e := reason.Explain(text)
+	return e.Code, e.Params
+}
+
+func explainedReplay(r *bridge.Replay) *bridge.Replay {
+	if r == nil {
+		return nil
+	}
+	replay := *r
+	replay.ReasonCode, replay.ReasonParams = codeOf(r.Reason)
+	return &replay
+}
+
+// reasonsOf are the codes of texts, in their order.
+func reasonsOf(texts []string) []reason.Explanation {
+	explanations := make([]reason.Explanation, len(texts))
+	for i, text := range texts {
+		explanations[i] = reason.Explain(text)
+	}
+	return explanations
 }
 
 func explainedAttempts(attempts []bridge.FailedAttempt) []bridge.FailedAttempt {
 	for i := range attempts {
 		a := &attempts[i]
-		e := reason.Explain(a.Reason)
-		a.ReasonCode, a.ReasonParams = e.Code, e.Params
+		a.ReasonCode, a.ReasonParams = codeOf(a.Reason)
 	}
 	return attempts
 }
@@ -36,10 +63,7 @@ func explainedAttempts(attempts []bridge.FailedAttempt) []bridge.FailedAttempt {
 func explain(records []bridge.Record) {
 	for i := range records {
 		r := &records[i]
-		if r.Reason != "" {
-			e := reason.Explain(r.Reason)
-			r.ReasonCode, r.ReasonParams = e.Code, e.Params
-		}
+		r.ReasonCode, r.ReasonParams = codeOf(r.Reason)
 		explainedAttempts(r.Failures)
 	}
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 // Bridge is what the listener shows, and what it changes. It is implemented by
@@ -207,6 +208,12 @@ func (s *Server) ready(c echo.Context) error {
 	return c.String(http.StatusOK, "ok\n")
 }
 
+// Refusal is every answer that is no success.
+type Refusal struct {
+	Error string `json:"error"`
+	reason.Explanation
+}
+
 // refuse answers errors; Echo's own handler does not unwrap them.
 func (s *Server) refuse(err error, c echo.Context) {
 	if c.Response().Committed {
@@ -224,7 +231,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrFailed), errors.Is(err, bridge.ErrNotRunning):
 		code, text = http.StatusServiceUnavailable, "the bridge is stopping"
 	}
-	if err := c.JSON(code, map[string]string{"error": text}); err != nil {
+	if err := c.JSON(code, Refusal{text, reason.Explain(text)}); err != nil {
 		s.o.Log.Debug("admin answer", zap.Error(err))
 	}
 }

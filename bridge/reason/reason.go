@@ -4,10 +4,18 @@
 // Texts, and not codes, are what the journal keeps and what the layers say: a dead letter
 // of an older version has no code, and Persat's words are not the core's. So a reason is
 // recognised by its text.
+//
+// A parameter may be a reason itself, such as the detail that follows a colon. It has its
+// English text under its name, its code under name.code, and its own parameters under
+// name.x. Several reasons in one text, with semicolons in between, have the code list and
+// the parameters 1, 2 and so on.
 package reason
 
 import (
+	"cmp"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -145,8 +153,8 @@ var table = [][3]string{
 
 // Spanish returns the Spanish texts by their codes, with {x} for their parameters.
 func Spanish() map[string]string {
-	texts := make(map[string]string, len(table))
-	for _, row := range table {
+	texts := make(map[string]string, len(rows))
+	for _, row := range rows {
 		texts[row[0]] = row[2]
 	}
 	for code, text := range requests {
@@ -190,17 +198,31 @@ type reason struct {
 	length        int
 }
 
+// rows are all reasons that are recognised by their texts.
+var rows = slices.Concat(table, link, notices, learned)
+
 var (
 	parameter = regexp.MustCompile(`\\\{(\w+)\\\}`) // in a quoted pattern
 	reasons   = compile()
 )
 
+// patterns are what parameters are that cannot be anything; the rest are.
+var patterns = map[string]string{
+	"server":  `(?:[^\s/]+:[0-9]+|an address that cannot be read)`,
+	"family":  `(?:svix|webhook)`,
+	"family2": `(?:svix|webhook)`,
+	"headers": `[a-z-]+(?:, [a-z-]+)*`,
+}
+
 func compile() (compiled []reason) {
-	for _, row := range table {
-		pattern := parameter.ReplaceAllString(regexp.QuoteMeta(row[1]), `(?P<$1>.+?)`)
+	for _, row := range rows {
+		pattern := parameter.ReplaceAllStringFunc(regexp.QuoteMeta(row[1]), func(quoted string) string {
+			name := quoted[len(`\{`) : len(quoted)-len(`\}`)]
+			return `(?P<` + name + `>` + cmp.Or(patterns[name], `.+?`) + `)`
+		})
 		prefix, _, _ := strings.Cut(row[1], "{")
 		compiled = append(compiled, reason{
-			code: row[0], spanish: row[2], prefix: prefix, length: len(row[1]),
+			code: row[0], spanish: row[2], prefix: prefix, length: len(parameter.ReplaceAllString(regexp.QuoteMeta(row[1]), "")),
 			text: regexp.MustCompile(`(?s)^` + pattern + `(?:: (?P<detail>.*))?$`),
 		})
 	}
@@ -232,30 +254,83 @@ func (r *reason) params(text string) map[string]string {
 	return params
 }
 
-// Explain finds the code of a reason.
-func Explain(text string) Explanation {
-	r := find(text)
-	if r == nil {
-		return Explanation{}
+// list is the code of several reasons in one text.
+const list = "list"
+
+// split returns the reasons in a text that is several; nil when it is none that are known.
+func split(text string) map[string]string {
+	parts := strings.Split(text, "; ")
+	if len(parts) < 2 || !slices.ContainsFunc(parts, func(part string) bool { return find(part) != nil }) {
+		return nil
 	}
-	return Explanation{Code: r.code, Params: r.params(text)}
+	params := make(map[string]string, len(parts))
+	for i, part := range parts {
+		params[strconv.Itoa(i+1)] = part
+	}
+	return params
+}
+
+// Explain finds the code of a reason, and those of the reasons in it.
+func Explain(text string) Explanation {
+	params := make(map[string]string)
+	code := explain(text, "", params)
+	if len(params) == 0 {
+		params = nil
+	}
+	return Explanation{Code: code, Params: params}
+}
+
+// explain returns the code of a reason, and puts its parameters into a map, with prefix
+// before their names.
+func explain(text, prefix string, into map[string]string) (code string) {
+	var params map[string]string
+	if r := find(text); r != nil {
+		code, params = r.code, r.params(text)
+	} else if params = split(text); params != nil {
+		code = list
+	}
+	for name, value := range params {
+		into[prefix+name] = value
+		if value == text {
+			continue
+		}
+		if inner := explain(value, prefix+name+".", into); inner != "" {
+			into[prefix+name+".code"] = inner
+		}
+	}
+	return code
 }
 
 // In says a reason in a language, en or es. One that is not known stays English.
 func In(language, text string) string {
-	r := find(text)
-	if r == nil || language != "es" {
+	if language != "es" {
 		return text
+	}
+	r := find(text)
+	if r == nil {
+		if split(text) == nil {
+			return text
+		}
+		parts := strings.Split(text, "; ")
+		for i, part := range parts {
+			parts[i] = In(language, part)
+		}
+		return strings.Join(parts, "; ")
 	}
 	said, params := r.spanish, r.params(text)
 	for name, value := range params {
-		said = strings.ReplaceAll(said, "{"+name+"}", value)
+		if value != text {
+			params[name] = In(language, value)
+		}
 	}
+	said = placeholder.ReplaceAllStringFunc(said, func(p string) string { return params[strings.Trim(p, "{}")] })
 	if detail := params["detail"]; detail != "" {
 		said += ": " + detail
 	}
 	return said
 }
+
+var placeholder = regexp.MustCompile(`\{\w+\}`)
 
 var digits = regexp.MustCompile(`[0-9]+`)
 

@@ -177,7 +177,8 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Endpoints: a.endpoints(),
 		Refused:   a.refused,
 		Learn: func(ctx context.Context, since time.Time, limit int) (any, error) {
-			return learnJournal(ctx, a.journal, since, limit)
+			lessons, err := learnJournal(ctx, a.journal, since, limit)
+			return explainLessons(lessons), err
 		},
 	}, a.bridge)
 	if err != nil {

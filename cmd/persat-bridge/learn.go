@@ -15,6 +15,7 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 )
 
 type learnOptions struct {
@@ -84,6 +85,22 @@ func (p *program) learn(ctx context.Context, o *learnOptions, since time.Time) (
 		return err
 	})
 	return lessons, err
+}
+
+// explainedLessons are what was learned, with the codes of its sentences by their texts.
+type explainedLessons struct {
+	persat.Lessons
+	NewReasons map[string]reason.Explanation `json:"new_reasons"`
+}
+
+func explainLessons(lessons persat.Lessons) explainedLessons {
+	e := explainedLessons{lessons, make(map[string]reason.Explanation)}
+	for _, t := range lessons.Types {
+		for _, text := range t.New {
+			e.NewReasons[text] = reason.Explain(text)
+		}
+	}
+	return e
 }
 
 // learnJournal reads the newest bodies that a journal has, limit at most (0: all). A body that cannot be read is

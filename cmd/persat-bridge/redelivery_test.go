@@ -51,6 +51,14 @@ func (b *bridgeProcess) post(id, body string) {
 	}
 }
 
+// quarantine posts a body that is no usable event.
+func (b *bridgeProcess) quarantine(id, body string) {
+	b.t.Helper()
+	if code, a := signed(b.t, testSecret, id, time.Now(), body).post(b.t, b.url); code != 202 || a.Status != "quarantined" {
+		b.t.Fatalf("post %s: got %d %+v, want 202 quarantined", id, code, a)
+	}
+}
+
 func (b *bridgeProcess) drained() {
 	b.t.Helper()
 	testwait.Eventually(b.t, "nothing pending", func() bool { return b.metric("persat_bridge_pending_events") == 0 })

@@ -1,6 +1,6 @@
 // The API, its token, and what is known when it does not answer.
 
-import { clock, w } from './format.js';
+import { clock, explained, w } from './format.js';
 import { $ } from './dom.js';
 
 // seen is what the bridge has last told, for all parts of the page.
@@ -21,7 +21,7 @@ export async function api(path, method = 'GET', body) {
   heard();
   if (answer.status === 204) return null;
   const got = await answer.json();
-  if (!answer.ok) throw new Refused(got.error || answer.status);
+  if (!answer.ok) throw new Refused(explained(got.error, got.reason_code, got.reason_params) || answer.status);
   return got;
 }
 

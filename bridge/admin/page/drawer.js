@@ -157,7 +157,7 @@ async function replayOne(e, result) {
     replay = await api('replay');
   }
   if (drawer.record !== e.record) return;
-  result(replay.number !== number_ ? w.replay_begun : replay.published ? w.replayed_this(number(number_)) : w.failed(replay.reason || w.replay_skipped(1, '1')));
+  result(replay.number !== number_ ? w.replay_begun : replay.published ? w.replayed_this(number(number_)) : w.failed(reason(replay) || w.replay_skipped(1, '1')));
   await fetchEvent();
 }
 

@@ -57,11 +57,21 @@ export function size(bytes) {
 
 // reason says a reason of the API in the page's language: it is English, with a code and
 // parameters for other languages where it is a known one.
-export function reason(r) {
-  const say = lang === 'es' && reasons[r.reason_code];
-  if (!say) return r.reason || '';
-  const p = r.reason_params || {};
-  return say.replaceAll(/\{(\w+)\}/g, (_, name) => p[name] ?? '') + (p.detail ? `: ${p.detail}` : '');
+export function reason(r) { return explained(r.reason, r.reason_code, r.reason_params); }
+
+export function explained(text, code, params) { return (lang === 'es' && code && inSpanish(code, params || {}, '')) || text || ''; }
+
+// inSpanish says a reason whose parameters have prefix before their names. A parameter may
+// be a reason itself.
+function inSpanish(code, params, prefix) {
+  const part = (name) => inSpanish(params[`${prefix}${name}.code`], params, `${prefix}${name}.`) || params[prefix + name] || '';
+  if (code === 'list') {
+    const parts = [];
+    while (part(parts.length + 1)) parts.push(part(parts.length + 1));
+    return parts.join('; ');
+  }
+  const said = reasons[code];
+  return said && said.replaceAll(/\{(\w+)\}/g, (_, name) => part(name)) + (part('detail') && `: ${part('detail')}`);
 }
 
 // say is a phrase of the sentence: a code with its parameters.

@@ -2,7 +2,7 @@
 
 import { api, seen } from './api.js';
 import { $, el } from './dom.js';
-import { clock, lang, number, w } from './format.js';
+import { clock, explained, lang, number, w } from './format.js';
 import { reasons } from './reasons.js';
 
 export async function refresh() {
@@ -19,5 +19,5 @@ export function show() {
   $('first-commands').textContent = 'persat-bridge send workorder.closed\npersat-bridge tail --since 10m';
   $('refused-none').hidden = refused.length > 0;
   $('refused').replaceChildren(...refused.map((r) => el('li', '', el('b', '', `${r.source} ${r.reason}`), ` · ${w.refused_times(r.count, number(r.count))}, ${w.refused_last(clock(r.last, true), r.address)}`,
-    el('div', 'quiet', (lang === 'es' && reasons[`request_${r.reason}`]) || r.text, r.detail ? ` (${r.detail})` : ''))));
+    el('div', 'quiet', (lang === 'es' && reasons[`request_${r.reason}`]) || r.text, r.detail ? ` (${explained(r.detail, r.detail_code, r.detail_params)})` : ''))));
 }

@@ -2,10 +2,10 @@
 
 import { api, onToken, quietly, Refused, seen } from './api.js';
 import * as dead from './dead.js';
-import { $ } from './dom.js';
+import { $, el } from './dom.js';
 import * as drawer from './drawer.js';
 import * as events from './events.js';
-import { lang, number, setLanguage, w } from './format.js';
+import { explained, lang, number, setLanguage, w } from './format.js';
 import * as history from './history.js';
 import * as intake from './intake.js';
 import * as replay from './replay.js';
@@ -48,7 +48,7 @@ function showLearned() {
   $('learned-panel').hidden = !l?.new;
   if (!l?.new) return;
   $('learned-head').textContent = w.learned(l.new, number(l.new));
-  $('learned').replaceChildren(...l.types.flatMap((t) => t.new.map((text) => { const li = document.createElement('li'); li.textContent = `${t.type}: ${text}`; return li; })));
+  $('learned').replaceChildren(...l.types.flatMap((t) => t.new.map((text) => el('li', '', `${t.type}: ${explained(text, l.new_reasons[text]?.reason_code, l.new_reasons[text]?.reason_params)}`))));
 }
 
 async function refreshLog() { $('log-level').value = (await api('log')).level; }

@@ -2,7 +2,7 @@
 
 import { api, seen } from './api.js';
 import { $, ask, el, setText } from './dom.js';
-import { about, clock, duration, number, reason, say, size, w } from './format.js';
+import { about, clock, duration, explained, number, reason, say, size, w } from './format.js';
 
 function tile(label, value, note, level, extra) {
   const t = el('div', 'tile', el('span', 'quiet', label), el('b', '', value), note ? el('span', 'quiet', note) : null, extra);
@@ -60,7 +60,8 @@ function showTiles(s, level) {
 }
 
 function showNotices(s) {
-  const notices = [...s.notices, ...(seen.stream?.stream?.differences || []).map((d) => `${w.differences}: ${d}`)];
+  const said = (texts, reasons) => (texts || []).map((text, i) => explained(text, reasons?.[i]?.reason_code, reasons?.[i]?.reason_params));
+  const notices = [...said(s.notices, s.notice_reasons), ...said(seen.stream?.stream?.differences, seen.stream?.difference_reasons).map((d) => `${w.differences}: ${d}`)];
   $('notices-panel').hidden = !notices.length;
   if ($('notices').dataset.shown !== notices.join('\n')) $('notices').replaceChildren(...notices.map((n) => el('li', '', n)));
   $('notices').dataset.shown = notices.join('\n');

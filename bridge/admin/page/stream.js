@@ -2,7 +2,7 @@
 
 import { api, seen } from './api.js';
 import { $, el } from './dom.js';
-import { clock, duration, number, size, w } from './format.js';
+import { clock, duration, explained, number, size, w } from './format.js';
 
 export async function refresh() {
   const got = await api('stream');
@@ -16,7 +16,7 @@ function setting(name) { return w.settings[name] || name; }
 // sending says how events are published, and why.
 function sending(p) {
   const word = w[`sending_${p.reason}`];
-  if (p.reason === 'refused') return word(p.detail);
+  if (p.reason === 'refused') return word(explained(p.detail, p.detail_code, p.detail_params));
   return typeof word === 'function' ? word(number(p.single_per_second), number(p.batch_per_second)) : word;
 }
 
@@ -25,7 +25,8 @@ export function show() {
   if (!got) return;
   const s = got.stream;
   $('stream-error').hidden = !got.error;
-  $('stream-error').textContent = got.error ? (s ? w.stream_as_of(clock(got.as_of, true), got.error) : w.stream_unknown(got.error)) : '';
+  const error = explained(got.error, got.reason_code, got.reason_params);
+  $('stream-error').textContent = error && (s ? w.stream_as_of(clock(got.as_of, true), error) : w.stream_unknown(error));
   $('stream').classList.toggle('old', !!got.error);
   if (!s) return $('stream').replaceChildren();
   const limits = [s.max_age_ns && w.max_age(duration(s.max_age_ns / 1e9)), s.max_bytes && size(s.max_bytes), s.max_messages && number(s.max_messages)].filter(Boolean).join(', ') || w.unlimited;
@@ -52,7 +53,7 @@ export function show() {
 function showConsumers(s) {
   const list = s.consumer_list || [];
   $('consumers-part').hidden = !s.consumers && !list.length;
-  $('consumers-note').textContent = s.consumers_error ? w.consumers_error(s.consumers_error) : s.consumers > list.length ? w.consumers_some(number(list.length), number(s.consumers)) : '';
+  $('consumers-note').textContent = s.consumers_error ? w.consumers_error(explained(s.consumers_error, seen.stream.consumers_reason?.reason_code, seen.stream.consumers_reason?.reason_params)) : s.consumers > list.length ? w.consumers_some(number(list.length), number(s.consumers)) : '';
   $('consumers-note').hidden = !$('consumers-note').textContent;
   $('consumers-table').hidden = !list.length;
   const cell = (n) => el('td', n ? 'n' : 'n zero', number(n));
