@@ -48,7 +48,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		if o.json {
 			findings = append(findings, publisher.Finding{Level: publisher.Warning, Text: w.String(), Key: w.Key})
 		} else {
-			fmt.Fprintf(p.stderr, "warning: %s\n", w)
+			p.warn("warning: %s\n", w)
 		}
 	}
 	if mistakes, wrong := errors.AsType[config.Mistakes](err); wrong && o.json {
@@ -64,7 +64,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		counted(len(cfg.Sources), "source", "sources"), cfg.Server.Listen, cfg.Journal.Dir, natsName(cfg), cfg.NATS.Stream.Name)
 	if o.json {
 		findings = append(findings, publisher.Finding{Level: publisher.OK, Text: "configuration: " + summary})
-	} else if _, err := fmt.Fprintf(p.stdout, "configuration ok: %s\n", summary); err != nil {
+	} else if err := p.say("configuration ok: %s\n", summary); err != nil {
 		return err
 	}
 	findings = append(findings, autoConfigNotes(cfg)...)
@@ -114,7 +114,7 @@ func (p *program) printFindings(findings []publisher.Finding) error {
 	paint := newStyle(p.stdout, p.getenv)
 	for _, f := range findings {
 		colour := map[string]int{publisher.OK: green, publisher.Warning: bold, publisher.Error: red, publisher.Note: faint}[f.Level]
-		if _, err := fmt.Fprintf(p.stdout, "%s %s\n", paint.paint(colour, f.Level+":"), visibly(f.Text)); err != nil {
+		if err := p.say("%s %s\n", paint.paint(colour, f.Level+":"), visibly(f.Text)); err != nil {
 			return err
 		}
 	}

@@ -201,10 +201,9 @@ func (p *program) deadList(c *cobra.Command, client *admin.Client, o *operatorFl
 	fmt.Fprintln(p.stdout, annotate(row("RECORD", "DEAD SINCE", "SOURCE", "TYPE", "BYTES"), "REASON", width))
 	for _, d := range page.Dead {
 		line := row(fmt.Sprint(d.Record), d.At.Local().Format(time.DateTime), d.Source, visibly(cmp.Or(d.Type, "-")), fmt.Sprint(d.Size))
-		fmt.Fprintln(p.stdout, annotate(line, visibly(d.Reason), width))
+		fmt.Fprintln(p.stdout, fold(annotate(line, visibly(d.Reason), width), width))
 	}
-	fmt.Fprintf(p.stdout, "\n%s\n", deadSummary(page.Dead))
-	return nil
+	return p.say("\n%s\n", deadSummary(page.Dead))
 }
 
 // deadSummary says how many there are, what can be done with them, and how.
@@ -281,7 +280,7 @@ func (p *program) showRecord(r bridge.Record, o *operatorFlags) {
 		{"delivery id", r.ID}, {"source", r.Source}, {"type", cmp.Or(r.Type, "none that is usable")}, {"entities", cmp.Or(strings.Join(r.Entities, ", "), "none")},
 		{"accepted", r.Accepted.Local().Format(time.RFC3339)}, {"dead since", since}, {"attempts", strconv.Itoa(r.Attempts)}, {"reason", r.Reason},
 	} {
-		fmt.Fprintf(p.stdout, "  %-12s %s\n", line[0], visibly(line[1]))
+		fmt.Fprintln(p.stdout, fold(fmt.Sprintf("  %-12s %s", line[0], visibly(line[1])), columns(p.stdout)))
 	}
 	if o.output != "" {
 		return
@@ -320,10 +319,10 @@ func (p *program) deadReplay(c *cobra.Command, client *admin.Client, o *operator
 		if o.json {
 			err = p.printJSON(r)
 		} else {
-			_, err = fmt.Fprintf(p.stdout, "%d replayed: %d published, %d dead again, %d still waiting\n", n.Changed, r.Published, r.Dead, r.Waiting)
+			err = p.say("%d replayed: %d published, %d dead again, %d still waiting\n", n.Changed, r.Published, r.Dead, r.Waiting)
 		}
 		for _, d := range again {
-			fmt.Fprintf(p.stderr, "record %d is dead again: %s\n", d.Record, visibly(d.Reason))
+			p.warn("record %d is dead again: %s\n", d.Record, visibly(d.Reason))
 		}
 		switch {
 		case err != nil:
@@ -333,7 +332,7 @@ func (p *program) deadReplay(c *cobra.Command, client *admin.Client, o *operator
 		case r.Dead > 0:
 			return fmt.Errorf("%s dead again", counted(r.Dead, "is", "are"))
 		case r.Waiting > 0:
-			fmt.Fprintln(p.stderr, "what waits goes by itself when NATS takes it: 'persat-bridge status' says what is in the way")
+			p.warn("what waits goes by itself when NATS takes it: 'persat-bridge status' says what is in the way\n")
 		}
 		return nil
 	})
@@ -442,7 +441,7 @@ func (p *program) confirm(yes bool, question string) error {
 	if yes {
 		return nil
 	}
-	fmt.Fprintf(p.stderr, "%s [y/N] ", question)
+	p.warn("%s [y/N] ", question)
 	answer, err := bufio.NewReader(p.stdin).ReadString('\n')
 	if answer == "" && err != nil {
 		fmt.Fprintln(p.stderr)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/journal"
+	"github.com/persat-bridge/persat-bridge/bridge/reason"
 	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 )
 
@@ -129,25 +130,47 @@ func (p *program) journalVerify() *cobra.Command {
 	o.add(c)
 	c.RunE = func(*cobra.Command, []string) error {
 		return p.reading(&o, func(j *journal.Journal) error {
-			records, bad := 0, 0
+			records, bad, left := 0, 0, 0
 			for e, err := range j.Newest(0) {
 				records++
 				if err == nil {
 					err = verifyRecord(j, e)
 				}
-				if err != nil {
+				switch {
+				case err == nil:
+				case isDamagedLetter(e):
+					left++
+					p.say("record %d (%s): its body is damaged, and it is a dead letter for that:\n  have the sender send it again, and discard this one on the running bridge:\n  persat-bridge dead discard --record %d\n", e.Seq, describe(e), e.Seq)
+				default:
 					bad++
-					fmt.Fprintf(p.stdout, "record %d: %v\n", e.Seq, err)
+					p.say("record %d: %v\n", e.Seq, err)
 				}
 			}
 			if bad > 0 {
 				return fmt.Errorf("%d of %d records are damaged: 'persat-bridge journal repair --to DIR' saves the others", bad, records)
 			}
-			_, err := fmt.Fprintf(p.stdout, "%d records, all whole\n", records)
-			return err
+			if left > 0 {
+				return p.say("%s: all whole but %s; there is nothing to repair\n", counted(records, "record", "records"), counted(left, "dead letter", "dead letters"))
+			}
+			return p.say("%d records, all whole\n", records)
 		})
 	}
 	return c
+}
+
+// isDamagedLetter says whether a record is a dead letter because its body is damaged, since
+// a repair or since the bridge was to publish it: no repair gives it its body back.
+func isDamagedLetter(e journal.Entry) bool {
+	return e.State == journal.Dead && reason.Explain(e.Reason).Code == "damaged"
+}
+
+// describe tells a record's type and age, as far as they can be read.
+func describe(e journal.Entry) string {
+	r, err := bridge.RecordOf(e)
+	if err != nil {
+		return "its header cannot be read"
+	}
+	return fmt.Sprintf("%s %s, accepted %s", r.Type, r.ID, r.Accepted.Local().Format(time.RFC3339))
 }
 
 func verifyRecord(j *journal.Journal, e journal.Entry) error {
@@ -258,34 +281,32 @@ func (p *program) journalRepair() *cobra.Command {
 
 func (p *program) showRepair(r journal.Report, to string) error {
 	for _, note := range r.Notes {
-		fmt.Fprintln(p.stdout, note)
+		p.say("%s\n", note)
 	}
-	fmt.Fprintf(p.stdout, "saved into %s: %d pending, %d published or discarded, %d dead\n", to, r.Pending, r.Published, r.Dead)
+	p.say("saved into %s: %d pending, %d published or discarded, %d dead\n", to, r.Pending, r.Published, r.Dead)
 	for _, item := range r.Damaged {
 		what := item.Key
 		if record, err := bridge.RecordOf(journal.Entry{Item: item}); err == nil {
 			what = fmt.Sprintf("%s %s, accepted %s", item.Key, record.Type, record.Accepted.Local().Format(time.RFC3339))
 		}
-		fmt.Fprintf(p.stdout, "record %d (%s): its body is damaged; it is a dead letter now: have the sender send it again\n", item.Seq, what)
+		p.say("record %d (%s): its body is damaged; it is a dead letter now: have the sender send it again\n", item.Seq, what)
 	}
 	lost := 0
 	for _, span := range r.Lost {
 		lost += int(span.Last - span.First + 1)
-		fmt.Fprintf(p.stdout, "record(s) %s: nothing could be read\n", span)
+		p.say("record(s) %s: nothing could be read\n", span)
 	}
 	for _, item := range r.Bodiless {
-		fmt.Fprintf(p.stdout, "record %d (%s): published, but its body is damaged: it can no longer be replayed, nor heal the stream\n", item.Seq, item.Key)
+		p.say("record %d (%s): published, but its body is damaged: it can no longer be replayed, nor heal the stream\n", item.Seq, item.Key)
 	}
 	if lost+len(r.Damaged) > 0 {
-		return fmt.Errorf("%d record(s) could not be saved", lost+len(r.Damaged))
+		return fmt.Errorf("%s could not be saved", counted(lost+len(r.Damaged), "record", "records"))
 	}
 	if r.Unread > 0 {
-		return fmt.Errorf("%d write(s) at the end of the log could not be read: the last events that were accepted may be missing: have the sender send those again", r.Unread)
+		return fmt.Errorf("%s at the end of the log could not be read: the last events that were accepted may be missing: have the sender send those again", counted(r.Unread, "write", "writes"))
 	}
 	if len(r.Bodiless) > 0 {
-		_, err := fmt.Fprintf(p.stdout, "no event was lost; %d published one(s) lost their bodies here\n", len(r.Bodiless))
-		return err
+		return p.say("no event was lost; %s here\n", counted(len(r.Bodiless), "published one lost its body", "published ones lost their bodies"))
 	}
-	_, err := fmt.Fprintln(p.stdout, "nothing was lost")
-	return err
+	return p.say("nothing was lost\n")
 }

@@ -78,7 +78,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	}
 	if mistakes, ok := errors.AsType[config.Mistakes](err); ok {
 		for _, m := range mistakes {
-			fmt.Fprintln(p.stderr, m)
+			p.warn("%s\n", m)
 		}
 		return exitUsage
 	}
@@ -89,7 +89,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	if ok && code.error == nil {
 		return code.code
 	}
-	fmt.Fprintf(p.stderr, "persat-bridge: %s\n", visibly(err.Error()))
+	p.warn("persat-bridge: %s\n", visibly(err.Error()))
 	if ok {
 		return code.code
 	}
@@ -114,6 +114,7 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s; see '%s --help'", flagMistake(err), c.CommandPath())}
 	})
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { fmt.Fprint(p.stdout, help(c)) })
 	root.Version = version
 	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true

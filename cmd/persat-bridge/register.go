@@ -30,7 +30,7 @@ func (p *program) registerCommand() *cobra.Command {
 		Long: "Set the URL and the event types of an endpoint, and show what they were. The AutoConfig token (auto_v1_…, from the\n" +
 			"sender's portal) says which endpoint. One that delivers elsewhere is changed with --yes only.\n" +
 			"Exit code 1 when it cannot be read or set, or, with --check, when it differs.",
-		Example: "  persat-bridge register --url https://bridge.example.com/webhooks/persat\n  persat-bridge register --url https://bridge.example.com/webhooks/persat --check",
+		Example: "  persat-bridge register --url https://hooks.example.com/webhooks/persat\n  persat-bridge register --url https://hooks.example.com/webhooks/persat --check",
 		Args:    noArgs,
 	}
 	f := c.Flags()

@@ -135,7 +135,9 @@ func (p *program) followReplay(ctx context.Context, client *admin.Client, r brid
 	if asJSON {
 		return p.printJSON(r)
 	}
-	fmt.Fprintf(p.stdout, "replay %d: %d published, %d skipped (no longer kept, cancelled, or published again after a loss), %d failed, in %s\n", r.Number, r.Published, r.Skipped, r.Failed, r.Ended.Sub(r.Started).Round(time.Millisecond))
+	if err := p.say("replay %d: %d published, %d skipped (no longer kept, cancelled, or published again after a loss), %d failed, in %s\n", r.Number, r.Published, r.Skipped, r.Failed, r.Ended.Sub(r.Started).Round(time.Millisecond)); err != nil {
+		return err
+	}
 	if r.Failed > 0 {
 		return fmt.Errorf("%s refused, the last one: %s", counted(r.Failed, "event was", "events were"), shown(r.Reason, 200))
 	}

@@ -117,12 +117,12 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	now := admin.NewSentence(s.Status, time.Local) // with the times of this host
 	var out strings.Builder
 	colour := map[admin.Level]int{admin.Good: green, admin.Warn: bold, admin.Bad: red}[now.Level]
-	fmt.Fprintln(&out, paint.paint(colour, visibly(now.Text)))
+	fmt.Fprintln(&out, paint.paint(colour, fold(visibly(now.Text), width)))
 	if now.Advice != "" {
 		fmt.Fprintln(&out, strings.TrimSpace(annotate("", visibly(now.Advice), width)))
 	}
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(&out, "  %-13s %s\n", name, visibly(fmt.Sprintf(format, args...)))
+		fmt.Fprintln(&out, fold(fmt.Sprintf("  %-13s %s", name, visibly(fmt.Sprintf(format, args...))), width))
 	}
 	fmt.Fprintln(&out)
 	row("waiting", "%d", s.Pending)
@@ -144,7 +144,7 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	case s.NATS.Since.IsZero():
 		row("NATS", "connecting")
 	default:
-		row("NATS", "away since %s, %d attempt(s)", s.NATS.Since.Local().Format(time.DateTime), s.NATS.Attempts)
+		row("NATS", "away since %s, %s", s.NATS.Since.Local().Format(time.DateTime), counted(s.NATS.Attempts, "attempt", "attempts"))
 	}
 	row("published", "%v", s.Publishing)
 	if r := s.Replay; r != nil {
@@ -159,7 +159,7 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	}
 	for _, h := range s.Held {
 		line := fmt.Sprintf("  %s %s: %d since %s", h.Source, visibly(h.Type), h.Waiting, h.Since.Local().Format(time.DateTime))
-		fmt.Fprintln(&out, annotate(line, visibly(h.Reason), width))
+		fmt.Fprintln(&out, fold(annotate(line, visibly(h.Reason), width), width))
 	}
 	if len(s.Notices) > 0 {
 		fmt.Fprintf(&out, "\n%s\n", paint.paint(bold, "To know"))

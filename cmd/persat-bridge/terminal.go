@@ -66,7 +66,7 @@ func annotate(line, note string, width int) string {
 	if width == 0 || visible(line)+2+visible(note) <= width {
 		return line + "  " + note
 	}
-	const indent = "    "
+	const indent = foldIndent
 	room := 0
 	for word := range strings.FieldsSeq(note) {
 		n := utf8.RuneCountInString(word)
@@ -77,6 +77,58 @@ func annotate(line, note string, width int) string {
 		line, room = line+" "+word, room-1-n
 	}
 	return line
+}
+
+// foldIndent is before the further lines of one that was folded.
+const foldIndent = "    "
+
+// fold breaks the lines of a text that are wider than a terminal between words, so that the
+// terminal breaks none within one, and a command or an id in them can be copied. A word that
+// is wider stays whole. With width 0 the text stays as it is.
+func fold(text string, width int) string {
+	if width == 0 {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = foldLine(line, width)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func foldLine(line string, width int) string {
+	if visible(line) <= width {
+		return line
+	}
+	words := strings.TrimLeft(line, " ")
+	indent := line[:len(line)-len(words)]
+	out, used := indent, len(indent)
+	for first := true; words != ""; first = false {
+		word := strings.TrimLeft(words, " ")
+		space := len(words) - len(word)
+		if end := strings.IndexByte(word, ' '); end >= 0 {
+			word, words = word[:end], word[end:]
+		} else {
+			words = ""
+		}
+		if n := visible(word); first || used+space+n <= width {
+			out, used = out+strings.Repeat(" ", space)+word, used+space+n
+		} else {
+			out, used = out+"\n"+indent+foldIndent+word, len(indent)+len(foldIndent)+n
+		}
+	}
+	return out
+}
+
+// say prints to stdout, folded to its width.
+func (p *program) say(format string, args ...any) error {
+	_, err := io.WriteString(p.stdout, fold(fmt.Sprintf(format, args...), columns(p.stdout)))
+	return err
+}
+
+// warn prints to stderr, folded to its width.
+func (p *program) warn(format string, args ...any) {
+	_, _ = io.WriteString(p.stderr, fold(fmt.Sprintf(format, args...), columns(p.stderr))) // there is nowhere to report it
 }
 
 // visible is how many characters of a text, which may be painted, can be seen.
