@@ -10,13 +10,20 @@
 // Each receiver has a queue and a goroutine of its own, which tries a message again, with
 // growing waits, until it is delivered: an outage of the network delays messages and loses
 // none, and a receiver that does not answer holds up neither the others nor the bridge. The
-// queue holds 200 messages; beyond that the oldest is dropped, and the log says so. What is
-// known here ends with the process: after a restart a condition that lasts is told again.
+// queue holds 200 messages; beyond that the oldest is dropped, and the log says so.
+//
+// Options.Memory has what was told and what is not delivered yet. After a restart, also
+// after a kill, a condition that was told is not told as new: it is told again once a day,
+// and its end is. What only a kill in the moment of a delivery can do is to double a message.
+// Conditions that are read from counters need their time to be seen to have ended, for
+// counters begin at 0 with the process.
 package alert
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +70,8 @@ type Receiver interface {
 	// Name tells receivers apart, in the log. It holds no secret.
 	Name() string
 	// Send makes one attempt to deliver a message. It may take long, and is not called
-	// again before it has returned, or for half a minute. Its error holds no secret.
+	// again before it has returned, or for half a minute; one that does not return for an
+	// hour is given up. Its error holds no secret.
 	Send(m Message) error
 }
 
@@ -91,6 +99,8 @@ type Options struct {
 	Repeat time.Duration
 	// Silence is for how long a source may have no event. Default 24 h.
 	Silence time.Duration
+	// Memory keeps over a restart what was told. Without one, what lasts is told again.
+	Memory Memory
 	// Notice shows operators that messages cannot be delivered; an empty text is the end
 	// of that.
 	Notice func(about, text string)
@@ -125,6 +135,7 @@ type Alerter struct {
 	past    past
 	known   map[key]*episode
 	queues  []*queue
+	notes   *notebook
 }
 
 // key tells conditions apart: the same one of several sources is several.
@@ -136,6 +147,8 @@ type episode struct {
 	since time.Time // when it was first seen
 	over  time.Time // since when it is not seen any more; zero while it is
 	told  time.Time // when it was last told; zero when it has not been
+	// recalled says that it was told before the process started, and not seen since.
+	recalled bool
 }
 
 // New checks the options. It starts nothing.
@@ -143,22 +156,30 @@ func New(o Options) (*Alerter, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	a := &Alerter{o: o, known: make(map[key]*episode)}
+	a := &Alerter{o: o, known: make(map[key]*episode), notes: newNotebook(o.Memory, o.Log)}
 	for _, r := range o.Receivers {
-		a.queues = append(a.queues, newQueue(r, o.Notice, o.Log))
+		a.queues = append(a.queues, newQueue(r, o.Notice, a.notes.changed, o.Log))
 	}
+	a.notes.queues = a.queues
 	return a, nil
 }
 
-// Run watches until ctx ends. Messages that are not delivered by then are lost, and the log
-// says how many.
+// Run watches until ctx ends. Messages that are not delivered by then are delivered after
+// the next start, when there is a Memory.
 func (a *Alerter) Run(ctx context.Context) {
-	var delivering sync.WaitGroup
+	a.started = time.Now()
+	a.recall()
+	var delivering, noting sync.WaitGroup
 	for _, q := range a.queues {
 		delivering.Go(func() { q.run(ctx) })
 	}
-	defer delivering.Wait()
-	a.started = time.Now()
+	delivered := make(chan struct{})
+	noting.Go(func() { a.notes.run(ctx, delivered) })
+	defer func() {
+		delivering.Wait()
+		close(delivered)
+		noting.Wait()
+	}()
 	tick := time.NewTicker(min(max(a.o.After/4, time.Second), 10*time.Second))
 	defer tick.Stop()
 	for {
@@ -171,11 +192,38 @@ func (a *Alerter) Run(ctx context.Context) {
 	}
 }
 
+// recall takes up what was told before the process started, and what was not delivered.
+func (a *Alerter) recall() {
+	r := a.notes.recall()
+	for _, t := range r.Told {
+		a.known[key{t.Code, t.Source}] = &episode{finding: finding{source: t.Source}, since: t.Since, told: t.Told, recalled: true}
+	}
+	a.notes.note(r.Told)
+	for _, q := range a.queues {
+		for _, m := range r.Waiting[q.receiver.Name()] {
+			q.add(m)
+		}
+	}
+}
+
+// told are the conditions that were told and have not ended, in a fixed order.
+func (a *Alerter) told() (told []toldEpisode) {
+	for k, e := range a.known {
+		if !e.told.IsZero() {
+			told = append(told, toldEpisode{k.code, k.source, e.since, e.told})
+		}
+	}
+	slices.SortFunc(told, func(x, y toldEpisode) int {
+		return cmp.Or(cmp.Compare(x.Code, y.Code), cmp.Compare(x.Source, y.Source))
+	})
+	return told
+}
+
 // look compares the conditions with those that are known, and tells what has changed.
 func (a *Alerter) look(now time.Time) {
 	s := a.o.Look()
 	a.past.note(now, s.Counters)
-	seen := make(map[key]bool)
+	seen, changed := make(map[key]bool), false
 	for _, c := range conditions {
 		for _, f := range c.find(a, &s, now) {
 			k := key{c.code, f.source}
@@ -185,14 +233,14 @@ func (a *Alerter) look(now time.Time) {
 				e = &episode{since: now}
 				a.known[k] = e
 			}
-			e.finding, e.over = f, time.Time{}
+			e.finding, e.over, e.recalled = f, time.Time{}, false
 			switch {
 			case e.told.IsZero() && now.Sub(e.since) >= a.o.After:
 				a.tell(a.begin(c, e))
-				e.told = now
+				e.told, changed = now, true
 			case !e.told.IsZero() && now.Sub(e.told) >= a.o.Repeat:
 				a.tell(a.still(c, e))
-				e.told = now
+				e.told, changed = now, true
 			}
 		}
 	}
@@ -200,6 +248,9 @@ func (a *Alerter) look(now time.Time) {
 		for k, e := range a.known {
 			if k.code != c.code || seen[k] {
 				continue
+			}
+			if e.recalled && now.Sub(a.started) < c.over {
+				continue // it cannot be seen yet
 			}
 			if e.over.IsZero() {
 				e.over = now
@@ -210,8 +261,12 @@ func (a *Alerter) look(now time.Time) {
 			case now.Sub(e.over) >= a.o.After:
 				a.tell(a.end(c, e))
 				delete(a.known, k)
+				changed = true
 			}
 		}
+	}
+	if changed {
+		a.notes.note(a.told())
 	}
 }
 

@@ -25,6 +25,7 @@ type inbox struct {
 	mu       sync.Mutex
 	err      error
 	stuck    chan struct{} // attempts wait for it, unless nil
+	attempts int
 	messages []Message
 	at       []time.Time
 }
@@ -34,6 +35,7 @@ func (i *inbox) Name() string { return "inbox" }
 func (i *inbox) Send(m Message) error {
 	i.mu.Lock()
 	stuck := i.stuck
+	i.attempts++
 	i.mu.Unlock()
 	if stuck != nil {
 		<-stuck
@@ -45,6 +47,13 @@ func (i *inbox) Send(m Message) error {
 	}
 	i.messages, i.at = append(i.messages, m), append(i.at, time.Now())
 	return nil
+}
+
+// begun is how many attempts there were.
+func (i *inbox) begun() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.attempts
 }
 
 // take returns what has come since the last call.
@@ -311,31 +320,51 @@ func TestReceiverAway(t *testing.T) {
 	})
 }
 
-// A receiver that does not answer at all keeps three attempts, and no more.
+// Attempts of a receiver that never return are given up after an hour, and the message
+// arrives. Three such attempts had ended the delivery until the next restart.
 func TestReceiverHangs(t *testing.T) {
 	watch(t, Options{}, func(w *watched) {
 		w.inbox.mu.Lock()
 		w.inbox.stuck = make(chan struct{})
+		stuck := w.inbox.stuck
 		w.inbox.mu.Unlock()
 		w.set(func(s *State) { s.NATS.Up = false })
-		time.Sleep(3 * time.Hour)
+		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		w.inbox.mu.Lock()
-		stuck := w.inbox.stuck
-		w.inbox.stuck = nil
-		w.inbox.mu.Unlock()
-		close(stuck)
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
-		got := w.inbox.take()
-		if len(got) < 1 || len(got) > maxHanging+1 {
-			t.Errorf("got %d messages, want those of the attempts that hung and one more at most", len(got))
+		if got := w.inbox.begun(); got != maxHanging {
+			t.Errorf("in half an hour: got %d attempts, want %d", got, maxHanging)
 		}
+		w.inbox.mu.Lock()
+		w.inbox.stuck = nil // those that hang go on hanging
+		w.inbox.mu.Unlock()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := w.inbox.take(); len(got) != 1 || !strings.Contains(got[0], "no connection to NATS") {
+			t.Errorf("after an hour: got %q, want the message once", got)
+		}
+		close(stuck)
+	})
+}
+
+// A receiver that never returns has a few attempts an hour, and no more.
+func TestReceiverHangsForEver(t *testing.T) {
+	watch(t, Options{}, func(w *watched) {
+		w.inbox.mu.Lock()
+		w.inbox.stuck = make(chan struct{})
+		stuck := w.inbox.stuck
+		w.inbox.mu.Unlock()
+		w.set(func(s *State) { s.NATS.Up = false })
+		time.Sleep(10*time.Hour + 30*time.Minute)
+		synctest.Wait()
+		if got := w.inbox.begun(); got < 10 || got > 11*maxHanging {
+			t.Errorf("in ten hours: got %d attempts, want %d an hour", got, maxHanging)
+		}
+		close(stuck)
 	})
 }
 
 func TestQueueIsBounded(t *testing.T) {
-	q := newQueue(&inbox{}, func(string, string) {}, nopLog)
+	q := newQueue(&inbox{}, func(string, string) {}, func() {}, nopLog)
 	for i := range maxQueued + 5 {
 		q.add(Message{Text: fmt.Sprint(i)})
 	}

@@ -13,6 +13,9 @@ import (
 // long it has to last is not its affair.
 type condition struct {
 	code string
+	// over is how long the process has to have been watching before it can be seen that
+	// the condition does not hold; 0 for what the state itself says.
+	over time.Duration
 	find func(a *Alerter, s *State, now time.Time) []finding
 }
 
@@ -47,24 +50,24 @@ const (
 
 // conditions are in the order in which they are told when several begin at once.
 var conditions = []condition{
-	{"not_ready", func(_ *Alerter, s *State, _ time.Time) []finding {
+	{"not_ready", 0, func(_ *Alerter, s *State, _ time.Time) []finding {
 		if s.Accepting {
 			return nil
 		}
 		return []finding{{reason: s.Refusing}}
 	}},
-	{"nats_away", func(_ *Alerter, s *State, _ time.Time) []finding {
+	{"nats_away", 0, func(_ *Alerter, s *State, _ time.Time) []finding {
 		if s.NATS.Up {
 			return nil
 		}
 		return []finding{{count: int64(s.Pending), at: s.NATS.Since, reason: s.NATS.Reason}}
 	}},
-	{"events_held", func(_ *Alerter, s *State, _ time.Time) []finding {
+	{"events_held", 0, func(_ *Alerter, s *State, _ time.Time) []finding {
 		return bySource(s.Held, func(h bridge.HeldSubject) (string, finding) {
 			return h.Source, finding{count: int64(h.Waiting), at: h.Since, reason: h.Reason}
 		})
 	}},
-	{"events_waiting", func(_ *Alerter, s *State, now time.Time) []finding {
+	{"events_waiting", 0, func(_ *Alerter, s *State, now time.Time) []finding {
 		return bySource(s.Sources, func(source bridge.SourceStatus) (string, finding) {
 			if at := source.OldestPending; at != nil && now.Sub(*at) > waitsTooLong {
 				return source.Name, finding{count: int64(source.Pending), at: *at}
@@ -72,13 +75,13 @@ var conditions = []condition{
 			return "", finding{}
 		})
 	}},
-	{"journal_nearly_full", func(_ *Alerter, s *State, _ time.Time) []finding {
+	{"journal_nearly_full", 0, func(_ *Alerter, s *State, _ time.Time) []finding {
 		if used := share(s); used > nearlyFull {
 			return []finding{{count: int64(100 * used)}}
 		}
 		return nil
 	}},
-	{"journal_filling", func(_ *Alerter, s *State, now time.Time) []finding {
+	{"journal_filling", 0, func(_ *Alerter, s *State, now time.Time) []finding {
 		waits := slices.ContainsFunc(s.Sources, func(source bridge.SourceStatus) bool {
 			return source.OldestPending != nil && now.Sub(*source.OldestPending) > waitsTooLong
 		})
@@ -87,7 +90,7 @@ var conditions = []condition{
 		}
 		return nil
 	}},
-	{"dead_letters", func(_ *Alerter, s *State, _ time.Time) []finding {
+	{"dead_letters", 0, func(_ *Alerter, s *State, _ time.Time) []finding {
 		return bySource(s.Sources, func(source bridge.SourceStatus) (string, finding) {
 			if source.Dead == 0 {
 				return "", finding{}
@@ -95,7 +98,7 @@ var conditions = []condition{
 			return source.Name, finding{count: int64(source.Dead)}
 		})
 	}},
-	{"only_refusals", func(a *Alerter, s *State, now time.Time) (found []finding) {
+	{"only_refusals", refusalsOver, func(a *Alerter, s *State, now time.Time) (found []finding) {
 		before := a.past.at(now.Add(-refusalsOver))
 		for _, source := range slices.Sorted(maps.Keys(s.Counters.Unauthentic)) {
 			refused := s.Counters.Unauthentic[source] - before.Unauthentic[source]
@@ -105,41 +108,45 @@ var conditions = []condition{
 		}
 		return found
 	}},
-	{"no_events", func(a *Alerter, s *State, now time.Time) []finding {
+	{"no_events", 0, func(a *Alerter, s *State, now time.Time) []finding {
 		return bySource(s.Sources, func(source bridge.SourceStatus) (string, finding) {
 			last := source.LastEvent
-			if last == nil || now.Sub(last.At) < a.o.Silence || now.Sub(a.started) < min(a.o.Silence, time.Hour) {
-				return "", finding{} // after a long stop the sender has an hour to come back
+			if last == nil || now.Sub(last.At) < a.o.Silence {
+				return "", finding{}
+			}
+			// After a long stop the sender has an hour to come back, unless it was silent before.
+			if a.known[key{"no_events", source.Name}] == nil && now.Sub(a.started) < min(a.o.Silence, time.Hour) {
+				return "", finding{}
 			}
 			return source.Name, finding{at: last.At, reason: last.Type}
 		})
 	}},
-	{"pull_failing", func(_ *Alerter, s *State, _ time.Time) []finding {
+	{"pull_failing", 0, func(_ *Alerter, s *State, _ time.Time) []finding {
 		return bySource(s.Pulls, func(p FailingPull) (string, finding) {
 			return p.Source, finding{at: p.Since, reason: p.Reason}
 		})
 	}},
-	{"accept_slow", func(a *Alerter, s *State, now time.Time) []finding {
+	{"accept_slow", slowOver, func(a *Alerter, s *State, now time.Time) []finding {
 		slow := quantile99(a.past.at(now.Add(-slowOver)).AcceptDuration, s.Counters.AcceptDuration)
 		if slow <= slowFrom {
 			return nil
 		}
 		return []finding{{count: int64(slow)}}
 	}},
-	{"overloaded", func(a *Alerter, s *State, now time.Time) []finding {
+	{"overloaded", overloadOver, func(a *Alerter, s *State, now time.Time) []finding {
 		n := s.Counters.Overloaded - a.past.at(now.Add(-overloadOver)).Overloaded
 		if n <= 0 {
 			return nil
 		}
 		return []finding{{count: int64(n)}}
 	}},
-	{"certificate", func(_ *Alerter, s *State, now time.Time) []finding {
+	{"certificate", 0, func(_ *Alerter, s *State, now time.Time) []finding {
 		if s.CertificateExpires.IsZero() || s.CertificateExpires.Sub(now) > expiresWithin {
 			return nil
 		}
 		return []finding{{at: s.CertificateExpires}}
 	}},
-	{"stream_lost_events", func(a *Alerter, s *State, now time.Time) []finding {
+	{"stream_lost_events", healedOver, func(a *Alerter, s *State, now time.Time) []finding {
 		n := s.Counters.Healed - a.past.at(now.Add(-healedOver)).Healed
 		if n <= 0 {
 			return nil

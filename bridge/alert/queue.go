@@ -16,25 +16,33 @@ const (
 	// attemptTimeout is how long an attempt is waited for. A Receiver that takes longer may
 	// have delivered: the message is sent again all the same.
 	attemptTimeout = 30 * time.Second
-	// maxHanging bounds the attempts that have not returned.
+	// maxHanging bounds the attempts that have not returned, but for those that are given up:
+	// a Receiver cannot be interrupted, and one that never returns must not end the delivery.
 	maxHanging = 3
+	// givenUpAfter is how long an attempt that has not returned counts.
+	givenUpAfter = time.Hour
 )
 
 // queue has the messages for one receiver, the oldest first.
 type queue struct {
 	receiver Receiver
 	notice   func(about, text string)
+	changed  func() // the messages that wait are others now
 	log      *zap.Logger
 	wake     chan struct{}
-	hanging  chan struct{} // a token for each attempt that has not returned
+	hanging  chan struct{} // a token for each attempt that has not returned and counts
 
 	mu       sync.Mutex
+	current  *Message // is being delivered
 	messages []Message
 	dropped  int
 }
 
-func newQueue(r Receiver, notice func(about, text string), log *zap.Logger) *queue {
-	return &queue{receiver: r, notice: notice, log: log.With(zap.String("receiver", r.Name())), wake: make(chan struct{}, 1), hanging: make(chan struct{}, maxHanging)}
+func newQueue(r Receiver, notice func(about, text string), changed func(), log *zap.Logger) *queue {
+	return &queue{
+		receiver: r, notice: notice, changed: changed, log: log.With(zap.String("receiver", r.Name())),
+		wake: make(chan struct{}, 1), hanging: make(chan struct{}, maxHanging),
+	}
 }
 
 // add never waits.
@@ -60,8 +68,27 @@ func (q *queue) take() (m Message, dropped int, ok bool) {
 		return m, 0, false
 	}
 	m, q.messages = q.messages[0], q.messages[1:]
+	q.current = &m
 	dropped, q.dropped = q.dropped, 0
 	return m, dropped, true
+}
+
+// taken ends the delivery of the message that take returned.
+func (q *queue) taken() {
+	q.mu.Lock()
+	q.current = nil
+	q.mu.Unlock()
+	q.changed()
+}
+
+// waiting returns the messages that are not delivered, the oldest first.
+func (q *queue) waiting() (messages []Message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.current != nil {
+		messages = append(messages, *q.current)
+	}
+	return append(messages, q.messages...)
 }
 
 // run delivers until ctx ends.
@@ -73,12 +100,10 @@ func (q *queue) run(ctx context.Context) {
 		}
 		if ok {
 			if !q.deliver(ctx, m) {
-				q.mu.Lock()
-				left := len(q.messages) + 1
-				q.mu.Unlock()
-				q.log.Warn("alerts were not delivered before the end", zap.Int("alerts", left))
+				q.log.Warn("alerts were not delivered before the end; they are after the next start", zap.Int("alerts", len(q.waiting())))
 				return
 			}
+			q.taken()
 			continue
 		}
 		select {
@@ -125,9 +150,16 @@ func (q *queue) attempt(ctx context.Context, m Message) error {
 		return fmt.Errorf("%d attempts have not ended yet", maxHanging)
 	}
 	done := make(chan error, 1)
+	release := sync.OnceFunc(func() { <-q.hanging })
 	go func() {
-		defer func() { <-q.hanging }()
-		done <- q.receiver.Send(m)
+		giveUp := time.AfterFunc(givenUpAfter, func() {
+			release()
+			q.log.Warn("an attempt to deliver an alert has not ended for long and is given up", zap.Duration("after", givenUpAfter))
+		})
+		err := q.receiver.Send(m)
+		giveUp.Stop()
+		release()
+		done <- err
 	}()
 	timeout := time.NewTimer(attemptTimeout)
 	defer timeout.Stop()

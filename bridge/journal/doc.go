@@ -25,7 +25,7 @@
 //	s <key>   seen: the record's sequence, its time, a digest of its body
 //	t <seq>   the published record that has this sequence in the stream
 //	m <name>  meta: the format version, the next sequence, how far was trimmed, the
-//	          number of replays, the stream, what it has lost, misses or will never have
+//	          number of replays, the stream, what it has lost, misses or will never have, the alerts
 //
 // A record's header lies under exactly one of q, p and d, and moves from one to
 // another in one batch. So a restart finds the queue by reading the short q keys

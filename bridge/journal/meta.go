@@ -24,10 +24,11 @@ const (
 	metaUnrecoverable meta = "gone"      // a number and a time: what NoteUnrecoverable noted
 	metaObserved      meta = "observed"  // a text: what NoteObserved noted
 	metaUndecided     meta = "undecided" // a text: what NoteUndecided noted
+	metaAlerts        meta = "alerts"    // a text: what NoteAlerts noted
 )
 
 // metaKept are the values that repair takes over as they are.
-var metaKept = [...]meta{metaStream, metaReplays, metaTrimmed, metaRollback, metaUnfilled, metaUnrecoverable, metaObserved, metaUndecided}
+var metaKept = [...]meta{metaStream, metaReplays, metaTrimmed, metaRollback, metaUnfilled, metaUnrecoverable, metaObserved, metaUndecided, metaAlerts}
 
 // formatVersion counts changes of the key space that an older program would
 // read wrongly. It stands under metaFormat.

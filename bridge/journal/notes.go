@@ -146,3 +146,12 @@ func (j *Journal) NextReplay() (int, error) {
 		return metaReplays.set(b, n+1)
 	})
 }
+
+// NoteAlerts notes, in its owner's words, which alerts were sent and which wait. It returns
+// once that is on disk.
+func (j *Journal) NoteAlerts(text string) error {
+	return j.changeSynced("note the alerts", func(b *pebble.Batch) error { return metaAlerts.setText(b, text) })
+}
+
+// Alerts is what NoteAlerts noted; empty when nothing was.
+func (j *Journal) Alerts() (string, error) { return metaAlerts.text(j) }

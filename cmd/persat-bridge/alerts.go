@@ -35,7 +35,7 @@ func newAlerter(a *app) (*alert.Alerter, error) {
 	}
 	return alert.New(alert.Options{
 		Receivers: services, Look: a.alertState, Language: a.cfg.Alerts.Language, Bridge: hostName(), Link: a.cfg.Admin.URL,
-		After: a.cfg.Alerts.After, Repeat: a.cfg.Alerts.Repeat, Silence: a.cfg.Alerts.Silence, Notice: a.bridge.Notice, Log: a.log,
+		After: a.cfg.Alerts.After, Repeat: a.cfg.Alerts.Repeat, Silence: a.cfg.Alerts.Silence, Memory: a.journal, Notice: a.bridge.Notice, Log: a.log,
 	})
 }
 

@@ -54,3 +54,53 @@ func TestAlertsAreSent(t *testing.T) {
 		t.Errorf("the log has the secret of alerts.urls: %s", text)
 	}
 }
+
+// TestAlertsOverAKill: what was told before a kill is not told again after it, what had not
+// been delivered is, and so is the end.
+func TestAlertsOverAKill(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var got []string
+	away := true
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		if away {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		got = append(got, string(text))
+	}))
+	defer receiver.Close()
+	count := func(part string) (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, text := range got {
+			if strings.Contains(text, part) {
+				n++
+			}
+		}
+		return n
+	}
+	n := natstest.StartChild(t, "")
+	n.Stop()
+	b := newBridgeProcess(t, "PERSAT_BRIDGE_NATS_URL="+n.URL, "PERSAT_BRIDGE_ALERTS_URLS=generic+"+receiver.URL, "PERSAT_BRIDGE_ALERTS_AFTER=1s")
+	b.Start()
+	testwait.Eventually(t, "the alert is refused", func() bool { return strings.Contains(b.Output.String(), "an alert cannot be delivered") })
+	b.Kill()
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	b.Start()
+	testwait.Eventually(t, "the begin, after a kill", func() bool { return count("no connection to NATS since") == 1 })
+	b.quarantine("msg_text", "not JSON") // another condition, by which one sees that the first is not told again
+	testwait.Eventually(t, "another condition", func() bool { return count("1 dead letter of persat") > 0 })
+	b.Kill() // the second one may be doubled by it: it was delivered a moment ago
+	b.Start()
+	n.Run()
+	testwait.Eventually(t, "the end, after a kill", func() bool { return count("over: connected to NATS again") == 1 })
+	if n := count("no connection to NATS since"); n != 1 {
+		t.Errorf("the outage was told %d times, want once: %q", n, got)
+	}
+}

@@ -235,11 +235,12 @@ func (a *app) run(ctx context.Context) (err error) {
 		watched := ended(func() error { a.expiry.run(webhookCtx); return nil })
 		defer func() { stopWebhook(); <-watched }()
 	}
-	if a.alerter != nil {
-		// A stop is no condition to tell of.
-		alerted := ended(func() error { a.alerter.Run(webhookCtx); return nil })
-		defer func() { stopWebhook(); <-alerted }()
-	}
+	alerted := ended(func() error { // a stop is no condition to tell of
+		if a.alerter != nil {
+			a.alerter.Run(webhookCtx)
+		}
+		return nil
+	})
 	webhookEnd := ended(func() error {
 		if a.public == nil { // every source is pulled
 			<-webhookCtx.Done()
@@ -269,7 +270,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	a.bridge.Drain()
 	a.webhook.Drain()
 	stopWebhook()
-	err = errors.Join(<-webhookEnd, <-pullEnd)
+	err = errors.Join(<-webhookEnd, <-pullEnd, <-alerted) // all of them use the journal
 	stopBridge()
 	err = errors.Join(first, err, <-bridgeEnd)
 	pending := a.bridge.Status(base).Pending

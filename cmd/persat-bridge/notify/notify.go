@@ -91,34 +91,3 @@ func scheme(text string) string {
 	}
 	return strings.ToLower(schemeName.FindString(before))
 }
-
-// masked stands for what is not shown.
-const masked = "<secret>"
-
-var address = regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^\s"']+`)
-
-// scrub is an error without the URL and without any part of it that may be a secret. What
-// is left is what went wrong. It does not wrap the error: that has it all.
-func scrub(err error, secret string) error {
-	text := address.ReplaceAllString(err.Error(), masked)
-	parts := strings.FieldsFunc(secret, func(r rune) bool { return strings.ContainsRune("/:@?&=,;#+", r) })
-	for _, part := range slices.Clone(parts) {
-		if plain, err := url.QueryUnescape(part); err == nil && plain != part {
-			parts = append(parts, plain)
-		}
-		if plain, err := url.PathUnescape(part); err == nil && plain != part {
-			parts = append(parts, plain)
-		}
-		if escaped := url.QueryEscape(part); escaped != part {
-			parts = append(parts, escaped)
-		}
-	}
-	slices.SortFunc(parts, func(a, b string) int { return len(b) - len(a) })
-	for _, part := range parts {
-		// Short ones are ports and words like "yes"; the service is no secret.
-		if len(part) > 5 && part != scheme(secret) {
-			text = strings.ReplaceAll(text, part, masked)
-		}
-	}
-	return errors.New(text)
-}

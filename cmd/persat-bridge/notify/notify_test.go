@@ -3,6 +3,7 @@ package notify
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -228,6 +229,43 @@ func TestNoSecretsInErrors(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "s3cr3t") || strings.Contains(service.Name(), "s3cr3t") {
 			t.Errorf("%s: %v has a secret", url, err)
+		}
+	}
+}
+
+// TestScrub: no way in which a service may write a part of its URL passes.
+func TestScrub(t *testing.T) {
+	const text = "dial mail.example.com:587: refused with "
+	for _, c := range []struct {
+		name, url, says string
+		hidden          []string
+		shown           string
+	}{
+		{"as it is", "smtp://user:s3cr3t-word@mail/?x=y", "s3cr3t-word for user", []string{"s3cr3t"}, "for user"},
+		{"a short password", "smtp://user:pw9@mail/", `535 "user" "pw9" wrong: pw9.`, []string{"pw9"}, "535"},
+		{"a short password in no word", "smtp://user:et@mail/", "bracket et tet", []string{" et "}, "bracket <secret> tet"},
+		{"a password of five characters", "smtp://user:abc12@mail/", "xabc12x", []string{"abc12"}, ""},
+		{"encoded in the URL, decoded in the error", "smtp://user:p%40ss%2Fw@mail/", "p@ss/w", []string{"p@ss", "ss/w"}, ""},
+		{"the same, lower case", "smtp://user:p%40ss%2Fw@mail/", "p%40ss%2fw", []string{"ss%2"}, ""},
+		{"plain in the URL, encoded in the error", "smtp://user:p!ss w@mail/", "p%21ss%20w or p%21ss+w", []string{"ss%20w", "ss+w"}, ""},
+		{"in another case", "smtp://user:PaSsWo@mail/", "passwo PASSWO", []string{"passwo", "PASSWO"}, ""},
+		{"in base64", "smtp://user:pw9@mail/", "AUTH PLAIN cHc5 dXNlcjpwdzk=", []string{"cHc5", "dXNlcjpwdzk"}, "AUTH PLAIN"},
+		{"a password with a slash", "smtp://user:a/b@c:d@mail/", "a/b@c:d", []string{"a/b", "c:d"}, ""},
+		{"a token as a parameter", "generic+https://host/x?token=ab1&auth=None", "token ab1, auth None", []string{"ab1"}, "auth None"},
+		{"in quotes", `smtp://user:a"b\c%22d@mail/`, `"a\"b\\c\"d"`, []string{`b\\c`}, ""},
+		{"a path", "slack://hook:WNA3PBYV6-F20DUQND3RQ-Webc4MAvoacrpPakR8phF0zi@webhook", "WNA3PBYV6-F20DUQND3RQ-Webc4MAvoacrpPakR8phF0zi", []string{"WNA3PBYV6", "Webc4MAv"}, ""},
+		{"a URL of another", "generic+https://host/x", "https://other.example.com/y?z=1 failed", []string{"other.example.com"}, "failed"},
+		{"the mask itself", "smtp://user:secret@mail/", "secret", []string{"<<"}, "<secret>"},
+		{"what is no secret", "smtp://user:s3cr3t-word@mail:587/?usestarttls=yes", "port 587 says yes", nil, "port 587 says yes"},
+	} {
+		got := scrub(errors.New(text+c.says), c.url).Error()
+		for _, part := range c.hidden {
+			if strings.Contains(got, part) {
+				t.Errorf("%s: %q has %q", c.name, got, part)
+			}
+		}
+		if !strings.Contains(got, c.shown) || !strings.HasPrefix(got, "dial ") {
+			t.Errorf("%s: got %q, want %q in it", c.name, got, c.shown)
 		}
 	}
 }
