@@ -154,27 +154,39 @@ func (b *Bridge) noticeUndecided() error {
 // ask for a body is to read it, and a million of them would keep the loop and the disk busy.
 const bodiesInARow = 1000
 
+// bodyCheck says of records, in their order, whether the journal has their bodies.
+type bodyCheck struct {
+	journal *journal.Journal
+	inARow  int
+}
+
+func (c *bodyCheck) has(record uint64) (bool, error) {
+	if c.inARow >= bodiesInARow {
+		return true, nil
+	}
+	has, err := c.journal.HasBody(record)
+	if c.inARow++; !has {
+		c.inARow = 0
+	}
+	return has, err
+}
+
 // keptOf returns those of u that are not in published and whose bodies the journal keeps.
 func (b *Bridge) keptOf(u undecided, published map[uint64]bool) (kept undecided, err error) {
 	kept.Found = u.Found
-	inARow := 0
+	bodies := bodyCheck{journal: b.journal}
 	for _, r := range u.Records {
 		for record := r.First; record <= r.Last; record++ {
 			if published[record] {
 				continue
 			}
-			if inARow < bodiesInARow {
-				has, err := b.journal.HasBody(record)
-				if err != nil {
-					return kept, err
-				}
-				if !has {
-					inARow = 0
-					continue
-				}
-				inARow++
+			has, err := bodies.has(record)
+			if err != nil {
+				return kept, err
 			}
-			kept.add(record)
+			if has {
+				kept.add(record)
+			}
 		}
 	}
 	return kept, nil
