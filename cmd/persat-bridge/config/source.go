@@ -2,6 +2,8 @@ package config
 
 import (
 	"encoding/base64"
+	"errors"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"regexp"
@@ -230,7 +232,12 @@ func (l *loader) checkSecrets(key string, s *Source) {
 	}
 	if s.SecretsFile != "" {
 		text, err := readSmall(s.SecretsFile)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			l.mistake(key+".secrets_file", "%v: create it and write the secret into it, one a line", err)
+		case errors.Is(err, fs.ErrPermission):
+			l.mistake(key+".secrets_file", "%v: the user that runs the bridge has to be able to read it", err)
+		case err != nil:
 			l.mistake(key+".secrets_file", "%v", err)
 		}
 		n := 0
@@ -249,7 +256,10 @@ func (l *loader) checkSecrets(key string, s *Source) {
 	case l.cfg.Server.Listen == "" && s.Pull.URL != "": // nobody reaches the source
 	case s.Auth == "none":
 		l.warn(key+".auth", "none: whoever reaches the listener can send events as this source")
-	case len(joined) == 0 && !l.bad(key+".secrets_file"):
+	case len(joined) == 0 && l.bad(key+".secrets_file"): // said already
+	case len(joined) == 0 && s.SecretsFile != "":
+		l.mistake(key+".secrets_file", "%s has no secret, so the source does not start: write the secret into it, one a line", quote(s.SecretsFile))
+	case len(joined) == 0:
 		l.mistake(key+".secrets", "the source has no secret, so it does not start: set %s, or choose auth: none in so many words", l.secretHint(key))
 	}
 }
