@@ -8,7 +8,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=dev COMMIT=unknown
+ARG VERSION="" COMMIT=unknown
 # There is no repository in here that Go could read the commit from. The directories
 # are for volumes: a new one takes owner and mode from what it covers.
 RUN export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" \
@@ -23,7 +23,7 @@ COPY --from=build /usr/local/go/lib/time/zoneinfo.zip /usr/share/zoneinfo.zip
 ENV ZONEINFO=/usr/share/zoneinfo.zip
 COPY --from=build --chown=65532:65532 /image/ /
 
-ARG VERSION=dev COMMIT=unknown
+ARG VERSION="" COMMIT=unknown
 LABEL org.opencontainers.image.title="persat-bridge" \
       org.opencontainers.image.description="Persat's webhooks, durable, to NATS JetStream" \
       org.opencontainers.image.source="https://github.com/persat-bridge/persat-bridge" \

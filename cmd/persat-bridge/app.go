@@ -170,7 +170,7 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 		Listen:    cfg.Admin.Listen,
 		Token:     cfg.Admin.Token.Reveal(),
 		Pprof:     cfg.Admin.Pprof,
-		Version:   version,
+		Version:   thisVersion(),
 		Gatherer:  registry,
 		Log:       log,
 		Level:     level,

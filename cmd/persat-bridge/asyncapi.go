@@ -137,7 +137,7 @@ func newAsyncDocument(cfg *config.Config) (*asyncDocument, error) {
 	}
 	d := &asyncDocument{
 		AsyncAPI:           "3.0.0",
-		Info:               asyncInfo{"Persat events", version, fmt.Sprintf(asyncDescription, cfg.NATS.Stream.Name)},
+		Info:               asyncInfo{"Persat events", thisVersion(), fmt.Sprintf(asyncDescription, cfg.NATS.Stream.Name)},
 		DefaultContentType: "application/json",
 		Servers:            servers,
 		Channels:           make(map[string]asyncChannel),

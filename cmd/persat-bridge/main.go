@@ -115,7 +115,7 @@ func (p *program) root() *cobra.Command {
 		return usageError{fmt.Errorf("%s; see '%s --help'", flagMistake(err), c.CommandPath())}
 	})
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { fmt.Fprint(p.stdout, help(c)) })
-	root.Version = version
+	root.Version = thisVersion()
 	root.SetVersionTemplate(versionLine())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.sendCommand(), p.captureCommand(), p.registerCommand(), p.tailCommand(),

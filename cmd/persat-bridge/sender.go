@@ -56,7 +56,7 @@ func (s *sender) post(ctx context.Context, id string, body []byte) (answer, erro
 		return answer{}, err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("User-Agent", "persat-bridge-send/"+version)
+	request.Header.Set("User-Agent", "persat-bridge-send/"+thisVersion())
 	if s.secret != "" {
 		signature, err := webhook.Sign(s.secret, id, time.Now(), body)
 		if err != nil {

@@ -33,7 +33,7 @@ func startTracing(ctx context.Context, log *zap.Logger) (*sdktrace.TracerProvide
 	}
 	// What the environment says of the resource wins over what is said here.
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
-		resource.WithAttributes(attribute.String("service.name", "persat-bridge"), attribute.String("service.version", version)), resource.WithFromEnv())
+		resource.WithAttributes(attribute.String("service.name", "persat-bridge"), attribute.String("service.version", thisVersion())), resource.WithFromEnv())
 	if err != nil {
 		// What could not be read is left out of the spans; events do not suffer.
 		log.Warn("spans describe this process in part: see OTEL_RESOURCE_ATTRIBUTES", zap.Error(err))
