@@ -5,17 +5,25 @@
 # make soak        the simulations and the oracles in full (half an hour), the seeds printed
 # make mutations   the simulations over deliberate faults: each has to be caught
 # make compose-test  docker-compose.yml in the Docker engine of this machine
-# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx, node, tsc, mypy, PostgreSQL
+# make tools       what some tests need and Debian has: chromium, promtool, strace, nginx, node, tsc, mypy, rpm, PostgreSQL
 # make build       bin/persat-bridge, static
+# make release-snapshot  archives, .deb, .rpm, checksums and SBOMs in dist/, as a release has them
+# make package-test  installs, upgrades and removes the .deb and the .rpm over a copy of this system's root
 # make fuzz        each fuzz target for FUZZSECONDS (30)
 GO          ?= go
 FUZZSECONDS ?= 30
-VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Of a release. Any other build says of itself what it is: see version.go.
+VERSION     ?= $(shell git describe --tags --exact-match --dirty 2>/dev/null | sed 's/^v//')
+NEXT        := $(shell sed -n 's/^const next = "\(.*\)"$$/\1/p' cmd/persat-bridge/version.go)
 # What Go itself would write into the binary; with -buildvcs=false in GOFLAGS it does not.
 COMMIT      ?= $(shell c=$$(git rev-parse HEAD 2>/dev/null) && echo "$$c$$(git diff --quiet HEAD || echo +changes)")
 LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.builtFrom=$(COMMIT)
 
-.PHONY: demo test check lint fuzz bench soak mutations build clean compose-test tools
+# Built here once, into bin/: the newest that this Go and the module proxy make.
+GORELEASER  := goreleaser-v2.15.1
+NFPM        := nfpm-v2.45.2
+
+.PHONY: demo test check lint fuzz bench soak mutations build clean compose-test tools completions release release-snapshot package-test
 
 demo:
 	$(GO) run ./cmd/persat-bridge demo
@@ -83,6 +91,7 @@ tools:
 	  command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
 	  command -v node >/dev/null || missing="$$missing nodejs"; \
 	  command -v tsc >/dev/null || missing="$$missing node-typescript"; \
+	  command -v rpm >/dev/null || missing="$$missing rpm"; \
 	  command -v mypy >/dev/null || missing="$$missing mypy"; \
 	  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \
 	  promtool=; command -v promtool >/dev/null || test -x bin/promtool || promtool=1; \
@@ -96,5 +105,31 @@ tools:
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/persat-bridge ./cmd/persat-bridge
 
+completions: build
+	@mkdir -p bin/completions
+	@for shell in bash zsh fish powershell; do \
+	  bin/persat-bridge completion $$shell >bin/completions/persat-bridge.$$shell || exit 1; \
+	done
+
+bin/$(GORELEASER):
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/goreleaser/goreleaser/v2@$(GORELEASER:goreleaser-%=%)
+	mv bin/goreleaser $@
+
+bin/$(NFPM):
+	GOBIN=$(CURDIR)/bin CGO_ENABLED=0 $(GO) install -ldflags '-s -w' github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM:nfpm-%=%)
+	mv bin/nfpm $@
+
+release-snapshot: bin/$(GORELEASER)
+	bin/$(GORELEASER) check
+	NEXT=$(NEXT) bin/$(GORELEASER) release --snapshot --clean
+	@echo "release-snapshot: no images, which need base images and a registry: see .github/workflows/release.yml"
+
+# Of the workflow, which has a tag and a token.
+release: bin/$(GORELEASER)
+	bin/$(GORELEASER) release --clean --release-notes "$(RELEASE_NOTES)"
+
+package-test: bin/$(NFPM) completions tools
+	$(GO) test ./cmd/persat-bridge/deploy/packages -run '^TestPackages$$' -nfpm $(CURDIR)/bin/$(NFPM) -count=1 -v -timeout 15m
+
 clean:
-	rm -rf bin artefacts
+	rm -rf bin dist artefacts

@@ -42,6 +42,11 @@ var elsewhere = map[string]string{
 	"sleep 2":                      "not run: it waits for the bridge",
 	"kill -HUP":                    "TestSIGHUPReadsTheSecrets, TestSIGHUPReadsTheCertificate",
 	"systemctl reload":             "not run: it needs systemd",
+	"systemctl enable --now":       "not run: it needs systemd. TestPackages enables it, and starts it by hand",
+	"systemctl edit":               "not run: it needs systemd",
+	"sha256sum --check":            "not run: it needs a release",
+	"dpkg -i persat-bridge":        "TestPackages, with -nfpm: it needs root",
+	"install -m 0640":              "TestPackages, with -nfpm: it needs root",
 }
 
 // commandsOf are the commands of a document: the lines of its shell blocks, and the code
@@ -117,7 +122,7 @@ func TestDocumentedCommands(t *testing.T) {
 		}
 	}
 	tests := ""
-	for _, pattern := range []string{"*_test.go", "../../bridge/*_test.go", "../../bridge/persat/examples/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "../../bridge/*_test.go", "../../bridge/persat/examples/*/*_test.go", "deploy/packages/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -212,6 +217,7 @@ func TestDocumentedKeys(t *testing.T) {
 		}
 	}
 	walk(root.Content[0], "")
+	variables["PERSAT_BRIDGE_PURGE_DATA"] = true // of deploy/packages/postremove.sh
 	key := regexp.MustCompile("`((?:server|admin|sources|journal|nats|publish|accept|tracing|alerts|log)\\.[a-zA-Z_.]+)(?:: [^`]+)?`")
 	variable := regexp.MustCompile(`PERSAT_BRIDGE_[A-Z_]+`)
 	found := 0
