@@ -91,6 +91,7 @@ tools:
 	  command -v nginx >/dev/null || test -x /usr/sbin/nginx || missing="$$missing nginx-light"; \
 	  command -v node >/dev/null || missing="$$missing nodejs"; \
 	  command -v tsc >/dev/null || missing="$$missing node-typescript"; \
+	  test -x /lib/systemd/systemd || missing="$$missing systemd"; \
 	  command -v rpm >/dev/null || missing="$$missing rpm"; \
 	  command -v mypy >/dev/null || missing="$$missing mypy"; \
 	  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="$$missing postgresql"; \

@@ -42,7 +42,7 @@ var elsewhere = map[string]string{
 	"sleep 2":                      "not run: it waits for the bridge",
 	"kill -HUP":                    "TestSIGHUPReadsTheSecrets, TestSIGHUPReadsTheCertificate",
 	"systemctl reload":             "not run: it needs systemd",
-	"systemctl enable --now":       "not run: it needs systemd. TestPackages enables it, and starts it by hand",
+	"systemctl enable --now":       "TestPackages, with -nfpm: it needs root",
 	"systemctl edit":               "not run: it needs systemd",
 	"sha256sum --check":            "not run: it needs a release",
 	"dpkg -i persat-bridge":        "TestPackages, with -nfpm: it needs root",
