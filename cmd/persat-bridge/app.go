@@ -291,7 +291,7 @@ func ended(f func() error) chan error {
 }
 
 func (a *app) addresses() []zap.Field {
-	fields := []zap.Field{zap.String("version", version), zap.String("webhooks", a.webhookURL("{source}")), zap.Int("pulled_sources", len(a.pullers)), zap.String("admin", "http://"+reachable(a.operators.Addr().String()))}
+	fields := []zap.Field{zap.String("version", thisVersion()), zap.String("webhooks", a.webhookURL("{source}")), zap.Int("pulled_sources", len(a.pullers)), zap.String("admin", "http://"+reachable(a.operators.Addr().String()))}
 	fields = append(fields, zap.String("nats", natsName(a.cfg)))
 	if a.embedded != nil {
 		fields = append(fields, zap.String("nats_url", a.embedded.URL()))
