@@ -23,6 +23,9 @@ LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.builtFrom=$(COMMIT)
 GORELEASER  := goreleaser-v2.15.1
 NFPM        := nfpm-v2.45.2
 
+# A module of its own: the types of Kubernetes' API are not the product's dependencies.
+KUBERNETES  := cmd/persat-bridge/deploy/kubernetes
+
 .PHONY: demo test check lint fuzz bench soak mutations build clean compose-test tools completions release release-snapshot package-test
 
 demo:
@@ -32,6 +35,7 @@ test: tools
 	$(GO) test -count=1 -run '^TestAllocations$$' ./cmd/persat-bridge
 	$(GO) test -race -count=1 -timeout 20m -v -run '^TestSimulation$$' ./bridge/schedule ./bridge/integrity ./bridge/internal/sim
 	$(GO) test -race -shuffle=on -timeout 20m -skip '^TestSimulation$$' ./cmd/persat-bridge ./bridge ./bridge/journal ./... # the longest first
+	cd $(KUBERNETES) && $(GO) test -count=1 ./... # nothing in it is concurrent: no race detector
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
 	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
@@ -49,6 +53,7 @@ lint:
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+	cd $(KUBERNETES) && $(GO) vet ./... && $(GO) tool staticcheck ./... && $(GO) mod tidy -diff && $(GO) mod verify
 
 # Every fuzz target that there is, one after the other, in rounds of so many inputs
 # until its time is over. Not with a time for -fuzztime: when that ends, go test now and then
@@ -70,7 +75,7 @@ bench:
 soak: tools
 	$(GO) test -count=1 -timeout 30m -v -run '^TestSimulation$$' ./bridge/schedule -long
 	$(GO) test -count=1 -timeout 30m -v -run '^TestSimulation$$' ./bridge/integrity -long
-	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge' ./cmd/persat-bridge -long
+	$(GO) test -count=1 -timeout 60m -v -run 'Oracle|Backlog|Held|TooLarge|RollingRestart' ./cmd/persat-bridge -long
 	$(GO) test -count=1 -timeout 30m -v -run Oracle ./bridge/persat/examples/consumer -long
 	$(GO) test -count=1 -timeout 60m -v -run '^Test(Simulation|Model)' ./bridge/internal/sim -long
 

@@ -47,6 +47,8 @@ var elsewhere = map[string]string{
 	"sha256sum --check":            "not run: it needs a release",
 	"dpkg -i persat-bridge":        "TestPackages, with -nfpm: it needs root",
 	"install -m 0640":              "TestPackages, with -nfpm: it needs root",
+	"cp cmd/persat-bridge/deploy/": "TestKubernetesConfiguration reads the file",
+	"kubectl ":                     "not run: it needs a cluster. The module in deploy/kubernetes decodes the manifest",
 }
 
 // commandsOf are the commands of a document: the lines of its shell blocks, and the code
@@ -70,7 +72,7 @@ func commandsOf(text string) []string {
 			}
 		}
 	}
-	program := regexp.MustCompile("`((?:(?:bin/)?persat-bridge|make|go|nats|curl|docker-compose|ssh|kill|systemctl|echo) [^`]+)`")
+	program := regexp.MustCompile("`((?:(?:bin/)?persat-bridge|make|go|nats|curl|docker-compose|kubectl|ssh|kill|systemctl|echo) [^`]+)`")
 	for _, m := range program.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
 		all = append(all, m[1])
 	}
