@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -133,4 +137,69 @@ func TestReadmeConsumers(t *testing.T) {
 		info, err := billing.Info(t.Context())
 		return err == nil && info.NumAckPending == 0
 	})
+}
+
+// typescriptProgram is around the lines of a document: they have the connection "nc" and
+// the message "event", whose headers and body this repository's client takes.
+const typescriptProgram = `import { connect } from "@nats-io/transport-node";
+import { jetstream } from "@nats-io/jetstream";
+import { readHeaders, type EventHeaders, type PersatEvent } from "./persat.js";
+LINES
+if (event) {
+  const headers: EventHeaders = readHeaders(event.headers);
+  const body: PersatEvent = event.json();
+  console.log(headers.id, body.eventType);
+}
+await nc.close();
+`
+
+// tsc --strict accepts the TypeScript of the documents, and refuses it with a member
+// misspelt. In place of nats.js it has the declarations of testdata.
+func TestTypeScriptInDocuments(t *testing.T) {
+	t.Parallel()
+	tsc := needTool(t, "tsc", "tsc")
+	dir := t.TempDir()
+	for _, file := range []string{"../../clients/typescript/persat.d.ts", "../../clients/typescript/package.json", "testdata/typescript/nats-io.d.ts"} {
+		writeFile(t, filepath.Join(dir, filepath.Base(file)), readDocument(t, file))
+	}
+	wrong := map[string]bool{} // files, and whether they have to be refused
+	add := func(lines string, refused bool) {
+		name := fmt.Sprintf("block%d.ts", len(wrong))
+		wrong[name] = refused
+		writeFile(t, filepath.Join(dir, name), strings.Replace(typescriptProgram, "LINES", strings.TrimSpace(lines), 1))
+	}
+	block := regexp.MustCompile("(?ms)^```ts\n(.*?)^```$")
+	for _, text := range documents(t) {
+		for _, m := range block.FindAllStringSubmatch(text, -1) {
+			add(m[1], false)
+			for _, member := range []string{"servers", "consumers", "next", "headers", "subject", "string", "ack", "get"} {
+				if misspelt := strings.Replace(m[1], member, member+"x", 1); misspelt != m[1] {
+					add(misspelt, true)
+				}
+			}
+		}
+	}
+	if len(wrong) < 10 {
+		t.Fatalf("got %d programs, want those of README.md and README.es.md", len(wrong))
+	}
+	args := append([]string{"--noEmit", "--strict", "--target", "es2022", "--module", "esnext", "--moduleResolution", "node", "--pretty", "false", "--skipLibCheck", "--lib", "es2022", "nats-io.d.ts"},
+		slices.Sorted(maps.Keys(wrong))...)
+	cmd := exec.CommandContext(t.Context(), tsc, args...)
+	cmd.Dir = dir
+	output, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	for name, refused := range wrong {
+		if got := strings.Contains("\n"+string(output), "\n"+name+"("); got != refused {
+			t.Errorf("refused: %v, want %v:\n%s\n%s", got, refused, readDocument(t, filepath.Join(dir, name)), output)
+		}
+	}
+}
+
+func writeFile(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
