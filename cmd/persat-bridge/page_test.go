@@ -231,7 +231,7 @@ func findInStream(t *testing.T, url, delivery string) {
 
 // browser is a page in a headless Chromium.
 type browser struct {
-	t   *testing.T
+	t   testing.TB
 	ctx context.Context
 
 	mu     sync.Mutex
@@ -240,7 +240,7 @@ type browser struct {
 
 // needTool finds a program, or ends the test: skipped on a developer's machine,
 // failed in CI, where nobody would read that it was skipped.
-func needTool(t *testing.T, what string, names ...string) string {
+func needTool(t testing.TB, what string, names ...string) string {
 	t.Helper()
 	for _, name := range names {
 		path, err := exec.LookPath(name)
@@ -258,10 +258,14 @@ func needTool(t *testing.T, what string, names ...string) string {
 	return ""
 }
 
-func newBrowser(t *testing.T) *browser {
+func newBrowser(t testing.TB) *browser {
 	t.Helper()
 	path := needTool(t, "Chromium", "chromium", "chromium-browser", "google-chrome")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	limit := 3 * time.Minute
+	if _, long := t.(*testing.B); long || *screens != "" {
+		limit = 30 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithAllocatorOptions(
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1280, 900),
