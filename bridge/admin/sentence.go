@@ -90,7 +90,7 @@ func (d *derivation) fact(p Phrase) { d.facts = append(d.facts, p) }
 // warn sets what is to be done, unless something more urgent is.
 func (d *derivation) warn(remedies ...Phrase) {
 	d.level = Warn
-	if len(d.remedies) == 0 {
+	if len(d.remedies) == 0 && len(remedies) > 0 {
 		d.remedies = remedies
 	}
 }

@@ -73,6 +73,9 @@ func TestSentence(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.status.Time = now
 			got := admin.NewSentence(c.status, time.UTC)
+			if got.Facts == nil || got.Remedies == nil {
+				t.Errorf("got %+v, want lists: the page goes through them", got)
+			}
 			if got.Level != c.level || got.Text != c.text || !strings.Contains(got.Advice, c.advice) || c.advice == "" && got.Advice != "" {
 				t.Errorf("got %s: %q, %q\nwant %s: %q, %q", got.Level, got.Text, got.Advice, c.level, c.text, c.advice)
 			}
