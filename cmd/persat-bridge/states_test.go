@@ -184,6 +184,9 @@ func TestStates(t *testing.T) {
 		}, admin.Good, 0, "nothing waiting"},
 	} {
 		s.set(c.change)
+		if c.name == "03 connecting" {
+			p.open(url)
+		}
 		p.waitFor(c.name, fmt.Sprintf(`document.querySelector('#state').dataset.level === '%s' && $('#sentence').replaceAll(',', '').includes('%s')`, c.level, strings.ReplaceAll(c.shows, ",", "")))
 		var out, errs strings.Builder
 		code := run(t.Context(), []string{"status", "--json"}, environ, strings.NewReader(""), &out, &errs)
@@ -191,6 +194,9 @@ func TestStates(t *testing.T) {
 		if err := json.Unmarshal([]byte(out.String()), &answer); err != nil || answer.Sentence.Level != c.level || code != c.code {
 			t.Errorf("%s: status --json says %q with exit code %d (%v, %s), want %q and %d", c.name, answer.Sentence.Level, code, err, errs.String(), c.level, c.code)
 		}
+		// The page gets through all of it, and does not take a slip of its own for a bridge
+		// that is lost: it did while the first connection was made.
+		p.waitFor("all of the page", `document.querySelector('#lost').hidden && document.querySelectorAll('#tiles > div').length === 6`)
 		pictures.take(c.name)
 	}
 	if *screens == "" {
