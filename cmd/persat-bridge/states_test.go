@@ -187,7 +187,7 @@ func TestStates(t *testing.T) {
 		if c.name == "03 connecting" {
 			p.open(url)
 		}
-		p.waitFor(c.name, fmt.Sprintf(`document.querySelector('#state').dataset.level === '%s' && $('#sentence').replaceAll(',', '').includes('%s')`, c.level, strings.ReplaceAll(c.shows, ",", "")))
+		p.waitFor(c.name, fmt.Sprintf(`document.querySelector('#state').dataset.level === '%s' && $('#sentence').replaceAll(',', '').replaceAll('\u00a0', ' ').includes('%s')`, c.level, strings.ReplaceAll(c.shows, ",", "")))
 		var out, errs strings.Builder
 		code := run(t.Context(), []string{"status", "--json"}, environ, strings.NewReader(""), &out, &errs)
 		var answer admin.StatusAnswer
