@@ -127,6 +127,8 @@ type StreamInfo struct {
 // ConsumerInfo is a consumer of the stream.
 type ConsumerInfo struct {
 	Name string `json:"name"`
+	// Durable ones stay when their reader is away, under a name that somebody chose.
+	Durable bool `json:"durable"`
 	// Pending have not been delivered to it, AckPending were and are not acknowledged, and
 	// Redelivered of those were delivered more than once.
 	Pending     uint64 `json:"pending"`

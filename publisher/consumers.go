@@ -21,7 +21,10 @@ func (s *session) Consumers(ctx context.Context) ([]bridge.ConsumerInfo, error) 
 	defer cancel()
 	var page struct {
 		Consumers []struct {
-			Name        string `json:"name"`
+			Name   string `json:"name"`
+			Config struct {
+				Durable string `json:"durable_name"`
+			} `json:"config"`
 			Pending     uint64 `json:"num_pending"`
 			AckPending  int    `json:"num_ack_pending"`
 			Redelivered int    `json:"num_redelivered"`
@@ -32,7 +35,7 @@ func (s *session) Consumers(ctx context.Context) ([]bridge.ConsumerInfo, error) 
 	}
 	var consumers []bridge.ConsumerInfo
 	for _, c := range page.Consumers {
-		consumers = append(consumers, bridge.ConsumerInfo{Name: c.Name, Pending: c.Pending, AckPending: c.AckPending, Redelivered: c.Redelivered})
+		consumers = append(consumers, bridge.ConsumerInfo{Name: c.Name, Durable: c.Config.Durable != "", Pending: c.Pending, AckPending: c.AckPending, Redelivered: c.Redelivered})
 	}
 	slices.SortFunc(consumers, func(a, b bridge.ConsumerInfo) int {
 		return cmp.Or(cmp.Compare(b.Pending+uint64(b.AckPending), a.Pending+uint64(a.AckPending)), cmp.Compare(a.Name, b.Name))

@@ -43,7 +43,7 @@ func TestConsumers(t *testing.T) {
 	}
 	defer s.Close()
 	got, err := s.(bridge.ConsumerLister).Consumers(t.Context())
-	if err != nil || len(got) != 2 || got[0].Name != "billing" || got[0].Pending+uint64(got[0].AckPending) != 5 || got[1] != (bridge.ConsumerInfo{Name: "idle"}) {
+	if err != nil || len(got) != 2 || got[0].Name != "billing" || got[0].Pending+uint64(got[0].AckPending) != 5 || got[1] != (bridge.ConsumerInfo{Name: "idle", Durable: true}) {
 		t.Errorf("got %+v (%v), want billing with five and idle with none", got, err)
 	}
 }

@@ -1,7 +1,9 @@
 // Package alert tells people who look at no page and have no Prometheus when something
 // needs them: once when a condition begins, once when it ends, and once a day while it
 // lasts. Its conditions are those of the Prometheus rules
-// (cmd/persat-bridge/deploy/prometheus), but for one: a process that is down tells nobody.
+// (cmd/persat-bridge/deploy/prometheus), but for three: a process that is down tells nobody,
+// and whether consumers or the stream's size go on as they do takes the hours of history
+// that Prometheus keeps.
 //
 // An Alerter looks at the state every few seconds. A condition begins when it has held for
 // Options.After without a break, and has ended when it has not held for that long: what

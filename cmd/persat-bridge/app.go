@@ -42,6 +42,7 @@ type app struct {
 	pullers           []*pull.Puller
 	admin             *admin.Server
 	alerter           *alert.Alerter // nil: nobody is told
+	stream            *streamMetrics
 	registry          *prometheus.Registry
 
 	closers []closer // what run's servers do not close themselves
@@ -184,6 +185,8 @@ func newApp(ctx context.Context, cfg *config.Config, log *zap.Logger, level *zap
 	if err != nil {
 		return nil, err
 	}
+	a.stream = &streamMetrics{look: a.bridge.Stream}
+	a.registry.MustRegister(a.stream)
 	if a.alerter, err = newAlerter(a); err != nil {
 		return nil, err
 	}
@@ -241,6 +244,7 @@ func (a *app) run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+	looked := ended(func() error { a.stream.run(webhookCtx); return nil })
 	webhookEnd := ended(func() error {
 		if a.public == nil { // every source is pulled
 			<-webhookCtx.Done()
@@ -270,7 +274,7 @@ func (a *app) run(ctx context.Context) (err error) {
 	a.bridge.Drain()
 	a.webhook.Drain()
 	stopWebhook()
-	err = errors.Join(<-webhookEnd, <-pullEnd, <-alerted) // all of them use the journal
+	err = errors.Join(<-webhookEnd, <-pullEnd, <-alerted, <-looked) // they use the journal or NATS
 	stopBridge()
 	err = errors.Join(first, err, <-bridgeEnd)
 	pending := a.bridge.Status(base).Pending

@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
 
+	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 )
 
@@ -39,9 +40,15 @@ var contractMetrics = map[string]string{
 	"persat_bridge_ready":                                "",
 	"persat_bridge_nats_connected":                       "",
 	"persat_bridge_build_info":                           "commit goversion version",
+	"persat_bridge_stream_messages":                      "",
+	"persat_bridge_stream_bytes":                         "",
+	"persat_bridge_stream_limit_bytes":                   "",
+	"persat_bridge_consumer_pending_messages":            "consumer",
+	"persat_bridge_consumer_unacknowledged_messages":     "consumer",
 }
 
-// freshRegistry is the registry of a bridge that has not had a request yet.
+// freshRegistry is the registry of a bridge that has not had a request yet, and has seen a
+// stream with a consumer.
 func freshRegistry(t *testing.T) *prometheus.Registry {
 	t.Helper()
 	level := zap.NewAtomicLevel()
@@ -56,6 +63,7 @@ func freshRegistry(t *testing.T) *prometheus.Registry {
 			t.Error(err)
 		}
 	})
+	a.stream.seen.Store(&bridge.StreamInfo{ConsumerList: []bridge.ConsumerInfo{{Name: "billing", Durable: true}}})
 	return a.registry
 }
 
