@@ -30,6 +30,7 @@ var elsewhere = map[string]string{
 	"nats stream purge PERSAT":     "TestConsumingByEntityCLI",
 	"nats consumer reset PERSAT":   "TestConsumerReset, through the Go client: the sequence is the reader's own",
 	"nats kv get PERSAT_LATEST":    "TestView of bridge/persat/examples/latest, through the Go client",
+	"nats stream edit PERSAT":      "TestNATSCLIStreamEdit",
 	"nats stream backup PERSAT":    "TestWaysInWhichAStreamDiffers of bridge restores backups, by copies of the store",
 	"cp .env.example .env":         "TestCompose, with -compose: it needs a Docker engine",
 	"sed -i ":                      "TestEnvSecret",

@@ -6,12 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge/persat"
 	"github.com/persat-bridge/persat-bridge/internal/testproc"
@@ -82,6 +85,33 @@ func TestNATSCLI(t *testing.T) {
 		{"nats consumer next PERSAT", `{"eventType":"workorder.created"`},
 		{"nats consumer info PERSAT", "Unprocessed Messages: 3"}, // 4 samples and the live one less 2
 	})
+}
+
+// The command of docs/deploying.md that limits the stream has all permissions that it needs
+// as the user of the bridge.
+func TestNATSCLIStreamEdit(t *testing.T) {
+	t.Parallel()
+	line := regexp.MustCompile("`(nats stream edit PERSAT [^`]+)`").FindStringSubmatch(readDocument(t, "../../docs/deploying.md"))
+	if line == nil {
+		t.Fatal("docs/deploying.md has no such command")
+	}
+	bin := installNATSCLI(t)
+	n := newSecuredNATS(t, "bridge", "nothing")
+	if _, err := n.admin.CreateStream(t.Context(), jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"persat.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line[1]+" --force --inbox-prefix _INBOX.persat-bridge")
+	cmd.Env = append(natsEnvironment(bin, t.TempDir(), n.URL), "NATS_USER=bridge", "NATS_PASSWORD="+testPassword)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	stream, err := n.admin.Stream(t.Context(), "PERSAT")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stream.CachedInfo().Config.MaxAge, 90*24*time.Hour; got != want {
+		t.Errorf("max_age is %v, want %v", got, want)
+	}
 }
 
 // documented is what a documented command must show.

@@ -42,7 +42,7 @@ func composeUsers(t *testing.T) *server.Options {
 	if err := os.Mkdir(filepath.Join(dir, "secrets"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	users := fmt.Sprintf("BRIDGE_PASSWORD: %q\nCONSUMER_PASSWORD: %[1]q\n", testPassword)
+	users := fmt.Sprintf("BRIDGE_PASSWORD: %q\nCONSUMER_PASSWORD: %[1]q\nOUTSIDE_PASSWORD: %[1]q\n", testPassword)
 	if err := os.WriteFile(filepath.Join(dir, "secrets/users.conf"), []byte(users), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func composeUsers(t *testing.T) *server.Options {
 		t.Fatal(err)
 	}
 	// The environment is of the whole process, and tests run beside this one.
-	if err := os.WriteFile(file, bytes.Replace(text, []byte("$SERVER_NAME"), []byte("test"), 1), 0o600); err != nil {
+	if err := os.WriteFile(file, bytes.Replace(bytes.Replace(text, []byte("$SERVER_NAME"), []byte("test"), 1), []byte("$NATS_MAX_STORE"), []byte("-1"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o, err := server.ProcessConfigFile(file)
@@ -83,6 +83,7 @@ func newSecuredNATS(t *testing.T, user, without string, change ...func(*server.O
 	o.Users = append(o.Users, &server.User{Username: "admin", Password: testPassword})
 	secure := func(own *server.Options) {
 		o.Host, o.Port, o.StoreDir, o.NoSigs, o.NoLog, o.SyncAlways = own.Host, own.Port, own.StoreDir, true, true, false
+		o.LeafNode = server.LeafNodeOpts{} // its port is fixed
 		*own = *o
 	}
 	n := &securedNATS{Server: natstest.Start(t, "", append([]func(*server.Options){secure}, change...)...), t: t}
@@ -188,6 +189,8 @@ func bridgeProblems(t *testing.T, n *securedNATS) (problems []string) {
 			_, err := s.Message(attempt, receipt.Sequence)
 			note(err)
 			note(publishBatch(s, id))
+			_, err = s.(bridge.ConsumerLister).Consumers(attempt)
+			note(err)
 		}
 		return s
 	}
