@@ -34,9 +34,10 @@ func TestCompose(t *testing.T) {
 	}
 	e := newEngine(t)
 	begin := time.Now()
+	e.findOlder()
 	e.golang(e.baseImage("Dockerfile", `(?m)^FROM (golang:\S+)`))
 	e.nats(e.baseImage("docker-compose.yml", `(?m)image: (nats:\S+)`))
-	t.Cleanup(func() { e.docker("rmi", "-f", "persat-bridge:"+testTag) })
+	t.Cleanup(func() { e.docker("rmi", "-f", "persat-bridge:"+testTag, "persat-bridge:"+olderTag) })
 	t.Logf("base images: %v", time.Since(begin).Round(time.Second))
 
 	t.Run("needs the secret", func(t *testing.T) {
@@ -47,7 +48,7 @@ func TestCompose(t *testing.T) {
 		}
 	})
 	t.Run("config is clean", func(t *testing.T) {
-		for _, profiles := range []string{"", "cluster,observability,tls"} {
+		for _, profiles := range []string{"", "cluster,consumers,observability,tls"} {
 			c := e.project(t, "PERSAT_WEBHOOK_SECRET="+testSecret, "COMPOSE_PROFILES="+profiles)
 			if out, err := c.try("config", "-q"); err != nil || strings.TrimSpace(out) != "" {
 				t.Errorf("profiles %q: got %v %q, want silence", profiles, err, out)
@@ -58,43 +59,10 @@ func TestCompose(t *testing.T) {
 	t.Run("cluster", e.cluster)
 }
 
-func (e *engine) oneServer(t *testing.T) {
-	c := e.project(t, "PERSAT_WEBHOOK_SECRET="+testSecret)
-	c.up()
-	c.checkImage()
-	c.checkHardening("persat-bridge")
-	c.checkHardening("nats")
-
-	o := newOracle(t, c.url)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var sending sync.WaitGroup
-	sending.Go(func() { o.post(ctx, 500) })
-	for _, killed := range [][]string{{"persat-bridge"}, {"nats"}, {"persat-bridge", "nats"}} {
-		time.Sleep(time.Second)
-		c.run(append([]string{"kill", "-s", "SIGKILL"}, killed...)...)
-		c.run(append([]string{"rm", "-f"}, killed...)...)
-		c.up()
-		t.Logf("killed and made anew: %s", strings.Join(killed, ", "))
-	}
-	time.Sleep(time.Second)
-	stop()
-	sending.Wait()
-	c.drained()
-	o.judge(readStream(t, c.natsURL("nats")))
-
-	c.checkRotation()
-
-	c.run("stop", "persat-bridge")
-	if got := c.inspect("persat-bridge", "{{.State.ExitCode}}"); got != "0" {
-		t.Errorf("stopped bridge: exit code %s, want 0", got)
-	}
-}
-
 // cluster kills the server that leads the stream.
 func (e *engine) cluster(t *testing.T) {
-	c := e.project(t, "PERSAT_WEBHOOK_SECRET="+testSecret, "COMPOSE_PROFILES=cluster", "NATS_REPLICAS=3",
-		"NATS_SERVERS=nats://nats-1:4222,nats://nats-2:4222,nats://nats-3:4222")
+	c := e.project(t, "PERSAT_WEBHOOK_SECRET="+testSecret, "COMPOSE_PROFILES=cluster,consumers", "NATS_REPLICAS=3",
+		"NATS_SERVERS=nats://nats-1:4222,nats://nats-2:4222,nats://nats-3:4222", "NATS_HOSTS=nats.example.com", "NATS_CONSUMERS=billing")
 	c.up()
 	o := newOracle(t, c.url)
 	ctx, stop := context.WithCancel(t.Context())
@@ -131,7 +99,10 @@ func (e *engine) cluster(t *testing.T) {
 	sending.Wait()
 	c.drained()
 	o.judge(readStream(t, survivor))
-	c.up() // the killed one is made anew, on its volume
+	// A consumer on another host reads the same, whichever server it was connected to.
+	out := c.outside("billing")
+	o.judge(readStream(t, out.url, out.ca))
+	c.up() // the killed one is recreated, on its volume
 	testwait.Eventually(t, "the killed server catches up", func() bool {
 		info := c.stream(survivor)
 		return info != nil && len(followers(info)) == 2
@@ -155,6 +126,7 @@ func followers(info *jetstream.StreamInfo) []string {
 type engine struct {
 	t       *testing.T
 	root    string   // of the repository
+	older   string   // of what is upgraded from; the same where there is no older one
 	compose []string // the command
 }
 
@@ -218,18 +190,21 @@ func (e *engine) baseImage(file, pattern string) string {
 type project struct {
 	*bridgeProcess // for what it asks the admin listener
 	e              *engine
-	t              *testing.T
+	t, life        *testing.T // the one that fails, and the one with whose end it goes down
+	root           string     // of the docker-compose.yml that is used
 	name, env      string
+	port           int // of nats-outside
 	begun          bool
 }
 
-const testTag = "compose-test"
+// testTag is the version of the image, and olderTag that of what is upgraded from.
+const testTag, olderTag = "compose-test", "compose-test-older"
 
 func (e *engine) project(t *testing.T, env ...string) *project {
 	t.Helper()
 	public, admin := testwait.FreePort(t), testwait.FreePort(t)
 	c := &project{
-		e: e, t: t,
+		e: e, t: t, life: t, root: e.root, port: testwait.FreePort(t),
 		name: fmt.Sprintf("persat-bridge-test-%d-%d", os.Getpid(), public),
 		env:  filepath.Join(t.TempDir(), "env"),
 		bridgeProcess: &bridgeProcess{
@@ -238,21 +213,49 @@ func (e *engine) project(t *testing.T, env ...string) *project {
 			admin: fmt.Sprintf("http://127.0.0.1:%d", admin),
 		},
 	}
-	env = append(env, fmt.Sprintf("WEBHOOK_PORT=127.0.0.1:%d", public), fmt.Sprintf("ADMIN_PORT=%d", admin), "TAG="+testTag)
+	env = append(env, fmt.Sprintf("WEBHOOK_PORT=127.0.0.1:%d", public), fmt.Sprintf("ADMIN_PORT=%d", admin), fmt.Sprintf("NATS_PORT=127.0.0.1:%d", c.port), "TAG="+testTag)
 	if err := os.WriteFile(c.env, []byte(strings.Join(env, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// try runs docker-compose.
-func (c *project) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
+// set changes variables of .env.
+func (c *project) set(variables ...string) {
+	c.t.Helper()
+	text, err := os.ReadFile(c.env)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, v := range variables {
+		name, _, _ := strings.Cut(v, "=")
+		text = append(regexp.MustCompile(`(?m)^`+name+`=.*\n`).ReplaceAll(text, nil), v+"\n"...)
+	}
+	if err := os.WriteFile(c.env, text, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// during makes t the test that c's failures are of, until it ends.
+func (c *project) during(t *testing.T) {
+	before := c.t
+	c.t, c.bridgeProcess.t = t, t
+	t.Cleanup(func() { c.t, c.bridgeProcess.t = before, before })
+}
+
+// command is docker-compose.
+func (c *project) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append([]string{"--env-file", c.env, "-p", c.name}, args...)
 	cmd := exec.CommandContext(ctx, c.e.compose[0], append(c.e.compose[1:], args...)...)
-	cmd.Dir = c.e.root
-	out, err := cmd.CombinedOutput()
+	cmd.Dir = c.root
+	return cmd
+}
+
+// try runs docker-compose.
+func (c *project) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	defer cancel()
+	out, err := c.command(ctx, args...).CombinedOutput()
 	return string(out), err
 }
 
@@ -271,7 +274,7 @@ func (c *project) up() {
 	begin := time.Now()
 	if !c.begun {
 		c.begun = true
-		c.t.Cleanup(c.down)
+		c.life.Cleanup(c.down)
 	}
 	c.run("up", "-d")
 	testwait.Eventually(c.t, "the bridge is ready", func() bool { return ready(c.t.Context(), c.admin+"/readyz") == nil })
@@ -352,14 +355,8 @@ func (c *project) checkHardening(service string) {
 // checkRotation gives the running bridge another secret, as docs/deploying.md says.
 func (c *project) checkRotation() {
 	c.t.Helper()
-	env, err := os.ReadFile(c.env)
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	fresh := newSecret()
-	if err := os.WriteFile(c.env, []byte(strings.Replace(string(env), testSecret, fresh+","+testSecret, 1)), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
+	c.set("PERSAT_WEBHOOK_SECRET=" + fresh + "," + testSecret)
 	c.run("run", "--rm", "setup")
 	c.run("kill", "-s", "HUP", "persat-bridge")
 	for _, secret := range []string{fresh, testSecret} {
@@ -383,13 +380,20 @@ func (c *project) drained() {
 	}
 }
 
+// show is a secret, without what compose says beside it.
+func (c *project) show(name string) string {
+	c.t.Helper()
+	out, err := c.command(c.t.Context(), "run", "--rm", "-T", "setup", "show", name).Output()
+	if err != nil {
+		c.t.Fatalf("show %s: %v", name, err)
+	}
+	return string(out)
+}
+
 // natsURL is where a downstream service finds NATS, and as whom.
 func (c *project) natsURL(service string) string {
 	c.t.Helper()
-	password := strings.TrimSpace(c.run("run", "--rm", "setup", "show", "consumer/nats-password"))
-	if i := strings.LastIndexAny(password, "\r\n"); i >= 0 { // after what compose says
-		password = password[i+1:]
-	}
+	password := strings.TrimSpace(c.show("consumer/nats-password"))
 	address := c.inspect(service, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 	return fmt.Sprintf("nats://consumer:%s@%s:4222", password, address)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
@@ -140,11 +141,11 @@ type stored struct {
 }
 
 // readStream reads all of the stream PERSAT.
-func readStream(t *testing.T, natsURL string) []stored {
+func readStream(t *testing.T, natsURL string, options ...nats.Option) []stored {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	js := natstest.JetStream(t, natsURL)
+	js := natstest.JetStream(t, natsURL, options...)
 	defer js.Conn().Close()
 	// A request that meets an election is never answered; it is asked again.
 	var stream jetstream.Stream

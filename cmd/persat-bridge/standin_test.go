@@ -212,11 +212,17 @@ func (e *engine) gocache() string {
 		e.t.Fatal(err)
 	}
 	dir := filepath.Join(user, "persat-bridge-compose-test", runtime.Version())
-	build := exec.CommandContext(e.t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", e.t.TempDir(), "./cmd/persat-bridge", "./cmd/persat-bridge/deploy/setup")
-	build.Dir = e.root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+dir)
-	if out, err := build.CombinedOutput(); err != nil {
-		e.t.Fatalf("%v\n%s", err, out)
+	roots := []string{e.root}
+	if e.older != e.root {
+		roots = append(roots, e.older)
+	}
+	for _, root := range roots {
+		build := exec.CommandContext(e.t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", e.t.TempDir(), "./cmd/persat-bridge", "./cmd/persat-bridge/deploy/setup")
+		build.Dir = root
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+dir)
+		if out, err := build.CombinedOutput(); err != nil {
+			e.t.Fatalf("%v\n%s", err, out)
+		}
 	}
 	return dir
 }
