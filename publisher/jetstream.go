@@ -138,7 +138,7 @@ func (p *JetStream) Connect(ctx context.Context) (bridge.Session, error) {
 
 // dial opens a session that has not looked at the stream, nor changed it.
 func (p *JetStream) dial(ctx context.Context) (*session, error) {
-	s := &session{p: p, done: make(chan struct{}), denied: make(map[string]time.Time)}
+	s := &session{p: p, done: make(chan struct{}), denied: make(map[string]time.Time), requests: make(map[*request]bool)}
 	s.pending = newPendingAcks(p.o.AckTimeout, s.onExpired)
 	s.batchLimit.Store(maxBatch)
 	nc, a, err := dial(ctx, p.o.Connect, nats.ErrorHandler(s.onError), nats.ClosedHandler(s.onClosed))

@@ -40,6 +40,7 @@ type session struct {
 	mu       sync.Mutex
 	closed   bool
 	denied   map[string]time.Time // subjects that the server refused, and when
+	requests map[*request]bool    // those that have no answer
 	subjects []string             // of the stream; nil while they are not known
 	problem  error                // why the stream could not be looked at or made
 	created  time.Time            // of the stream, as first seen in this session
@@ -213,6 +214,11 @@ func (s *session) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
 		}
 		s.mu.Lock()
 		s.denied[subject] = time.Now()
+		for r := range s.requests {
+			if r.subject == subject || subject == s.inbox() {
+				r.giveUp() // no answer comes
+			}
+		}
 		s.mu.Unlock()
 		return // told once, with the event that is held by it
 	}

@@ -113,12 +113,36 @@ func (s *session) getMessage(ctx context.Context, request []byte) (m *nats.Msg, 
 	return m, got.Message.Seq, got.Message.Time, nil
 }
 
+// request is a request to JetStream's API that has no answer yet.
+type request struct {
+	subject string
+	giveUp  context.CancelFunc
+}
+
+// untilDenied is ctx until the server says that this client may not send to subject: it
+// does not answer such a request, and whoever waits for it would wait in vain.
+func (s *session) untilDenied(ctx context.Context, subject string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &request{subject, cancel}
+	s.mu.Lock()
+	s.requests[r] = true
+	s.mu.Unlock()
+	return ctx, func() {
+		s.mu.Lock()
+		delete(s.requests, r)
+		s.mu.Unlock()
+		cancel()
+	}
+}
+
 // ask sends a request to JetStream's API and reads the answer into got.
-func (s *session) ask(ctx context.Context, what, subject string, request []byte, got any) error {
+func (s *session) ask(ctx context.Context, what, subject string, body []byte, got any) error {
 	if lacking := s.lacking(subject); lacking != "" { // it would not be answered
 		return fmt.Errorf("%s: %w: give it permission to %s", what, bridge.ErrNotPermitted, lacking)
 	}
-	answer, err := s.nc.RequestWithContext(ctx, subject, request)
+	ctx, answered := s.untilDenied(ctx, subject)
+	defer answered()
+	answer, err := s.nc.RequestWithContext(ctx, subject, body)
 	if err != nil {
 		return s.apiError(what, subject, err)
 	}

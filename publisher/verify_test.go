@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -106,7 +107,8 @@ func TestHeads(t *testing.T) {
 	}
 }
 
-// Without the permission to make a consumer, ids are still read.
+// Without the permission to make a consumer, ids are still read, and nobody waits for the
+// answer that does not come.
 func TestHeadsWithoutPermissionForConsumers(t *testing.T) {
 	t.Parallel()
 	n := natstest.Start(t, `authorization: {users: [
@@ -116,9 +118,12 @@ func TestHeadsWithoutPermissionForConsumers(t *testing.T) {
 	makeStream(t, n.JetStream(nats.UserInfo("admin", "pw")), plain())
 	o := optionsFor(n.URL)
 	o.Connect.User, o.Connect.Password = "bridge", "pw"
+	o.AckTimeout = time.Hour // how long an answer is waited for
 	s := connect(t, o)
 	mustPublish(t, s, "msg_1")
-	if heads, err := s.Heads(t.Context(), 1, 5); err != nil || len(heads) != 1 || heads[0].ID != "persat:msg_1" {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if heads, err := s.Heads(ctx, 1, 5); err != nil || len(heads) != 1 || heads[0].ID != "persat:msg_1" {
 		t.Errorf("got %v, %v", heads, err)
 	}
 }

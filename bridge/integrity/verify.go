@@ -267,6 +267,7 @@ func (p *pass) unsent(from uint64) error {
 		return err
 	}
 	stored := make(map[uint64]bool) // records: the stream may have one twice
+	from = max(from, 1)
 	for read := 0; from <= p.state.Last && read < maxHeads; {
 		heads, err := p.s.Heads(p.ctx, from, headsPage)
 		if err != nil {
