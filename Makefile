@@ -83,7 +83,7 @@ mutations:
 	$(GO) run ./internal/mutation
 
 compose-test:
-	$(GO) test ./cmd/persat-bridge -run '^TestCompose$$' -compose -count=1 -v -timeout 15m
+	$(GO) test ./cmd/persat-bridge -run '^TestCompose$$' -compose -count=1 -v -timeout 25m
 
 # What lets some tests see, installed where that may be done: as root, with
 # apt-get. Only promtool is unpacked of its package, which would start a server. The
