@@ -84,6 +84,8 @@ func (f format) live(t *testing.T, old, fresh string) {
 	r.put(old, "/tmp/old."+f.name)
 	r.put(fresh, "/tmp/new."+f.name)
 
+	before := r.files()
+
 	// Installed: not started, and it says what is to be done.
 	said := r.run(f.install + " /tmp/old." + f.name)
 	for _, want := range []string{"no signing secret", "install -m 0640 -g persat-bridge /dev/stdin " + secretFile, "systemctl enable --now persat-bridge"} {
@@ -164,7 +166,7 @@ func (f format) live(t *testing.T, old, fresh string) {
 		t.Error("the purge does not say where the journal is")
 	}
 	r.wantStat(data, "700 root:root")
-	if got := r.leftovers(); len(got) == 0 || !strings.HasPrefix(got[0], data) || strings.Contains(strings.Join(got, "\n"), "/etc/") {
+	if got := r.leftovers(before); len(got) == 0 || !strings.HasPrefix(got[0], data) || strings.Contains(strings.Join(got, "\n"), "/etc/") {
 		t.Errorf("after the purge there are\n%s\nwant %s alone", strings.Join(got, "\n"), data)
 	}
 	if out, err := r.try("getent passwd persat-bridge || getent group persat-bridge"); err == nil {
@@ -183,7 +185,7 @@ func (f format) live(t *testing.T, old, fresh string) {
 
 	r.run("rm /usr/local/bin/persat-bridge")
 	r.run("dpkg --purge persat-bridge", "PERSAT_BRIDGE_PURGE_DATA=1")
-	if got := r.leftovers(); len(got) > 0 {
+	if got := r.leftovers(before); len(got) > 0 {
 		t.Errorf("after the purge with its data there are\n%s", strings.Join(got, "\n"))
 	}
 }

@@ -285,10 +285,16 @@ func (r *root) put(file, target string) {
 	}
 }
 
-// leftovers are the files of the system, without what dpkg and rpm note for themselves,
-// whose path has the product's name.
-func (r *root) leftovers() []string {
+// files are those of the system whose path has the product's name, without what dpkg and
+// rpm note for themselves. Docker's layers are no files of the system.
+func (r *root) files() []string {
 	r.t.Helper()
-	out := r.run("find /etc /usr/bin /usr/lib /usr/share /var/lib -xdev -path '*persat-bridge*' -not -path '*/dpkg/*' -not -path '*/rpm/*'; true")
+	out := r.run("find /etc /usr/bin /usr/lib /usr/share /var/lib -xdev -path /var/lib/docker -prune -o -path /var/lib/containerd -prune -o -path '*persat-bridge*' -not -path '*/dpkg/*' -not -path '*/rpm/*' -print")
 	return slices.DeleteFunc(strings.Split(out, "\n"), func(line string) bool { return line == "" })
+}
+
+// leftovers are the files that came after before.
+func (r *root) leftovers(before []string) []string {
+	r.t.Helper()
+	return slices.DeleteFunc(r.files(), func(file string) bool { return slices.Contains(before, file) })
 }
