@@ -127,12 +127,12 @@ bin/$(NFPM):
 
 release-snapshot: bin/$(GORELEASER)
 	bin/$(GORELEASER) check
-	NEXT=$(NEXT) bin/$(GORELEASER) release --snapshot --clean
+	COMMIT=$(COMMIT) SNAPSHOT=$(NEXT)-dev+$$(git rev-parse --short=7 HEAD) bin/$(GORELEASER) release --snapshot --clean
 	@echo "release-snapshot: no images, which need base images and a registry: see .github/workflows/release.yml"
 
 # Of the workflow, which has a tag and a token.
 release: bin/$(GORELEASER)
-	bin/$(GORELEASER) release --clean --release-notes "$(RELEASE_NOTES)"
+	COMMIT=$(COMMIT) bin/$(GORELEASER) release --clean --release-notes "$(RELEASE_NOTES)"
 
 package-test: bin/$(NFPM) completions tools
 	$(GO) test ./cmd/persat-bridge/deploy/packages -run '^TestPackages$$' -nfpm $(CURDIR)/bin/$(NFPM) -count=1 -v -timeout 15m
