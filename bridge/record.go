@@ -177,9 +177,10 @@ type EventList struct {
 	Reached time.Time
 }
 
-// Events lists the events that fit q. One call looks at 200,000 records at most, and
-// for 150 ms at most, so that a search in a large journal takes little from those who write
-// to it. Events that are named by their records are found without a search.
+// Events lists the events that fit q. One call looks at 200,000 records at most, and at more
+// than q.Limit for 150 ms at most, so that a search in a large journal takes little from those
+// who write to it, and a list without a search is whole. Events that are named by their
+// records are found without a search.
 func (b *Bridge) Events(ctx context.Context, q EventQuery) (EventList, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
@@ -195,7 +196,7 @@ func (b *Bridge) Events(ctx context.Context, q EventQuery) (EventList, error) {
 		if e.Seq <= q.After {
 			break
 		}
-		if list.Looked == maxLook || len(list.Records) == q.Limit || list.Looked > 0 && ctx.Err() != nil {
+		if list.Looked == maxLook || len(list.Records) == q.Limit || list.Looked > q.Limit && ctx.Err() != nil {
 			list.More = e.Seq + 1
 			break
 		}
