@@ -97,6 +97,7 @@ type Journal struct {
 	// journal lies, nil where that cannot be told.
 	disk     *failStopFS
 	merges   *compactions
+	tables   tables // of the open store
 	presence *presence
 	// upkeep ends what the store does for the sake of room alone.
 	upkeep     context.Context

@@ -29,6 +29,7 @@ func (j *Journal) openStore() error {
 	}
 	opened := make(chan result, 1)
 	go func() {
+		j.tables = j.sizeTables()
 		db, err := pebble.Open(j.o.Dir, j.pebbleOptions())
 		opened <- result{db, err}
 	}()
@@ -61,7 +62,7 @@ func (j *Journal) letMerge() {
 // one that is about to be written from memory.
 func (j *Journal) roomToMerge() bool {
 	usage, err := j.o.FS.GetDiskUsage(j.o.Dir)
-	return j.disk.state.Load() == diskOpen && (err != nil || usage.AvailBytes >= uint64(j.tablesToMerge()+1)*j.memTableSize())
+	return j.disk.state.Load() == diskOpen && (err != nil || usage.AvailBytes >= uint64(j.tables.most+1)*j.tables.size)
 }
 
 func (j *Journal) pebbleOptions() *pebble.Options {
@@ -85,10 +86,10 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 				}
 			},
 		},
-		MemTableSize:                j.memTableSize(),
+		MemTableSize:                j.tables.size,
 		MemTableStopWritesThreshold: 4,
 		// The store merges what is half as many.
-		L0CompactionThreshold: 2 * j.tablesToMerge(),
+		L0CompactionThreshold: 2 * j.tables.most,
 		L0StopWritesThreshold: 256,
 	}
 	for i := range po.Levels {
@@ -112,36 +113,36 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 	return po
 }
 
-// memTableSize is 16 MiB where there is room. The usual 64 MiB doubles memory and
-// the time of a restart and gains nothing here: records are written once and read
-// back soon. The store keeps about five logs of this size for use again, so where
-// there is little room it has to be less.
-func (j *Journal) memTableSize() uint64 {
-	return min(max(j.roomInAll()/128, 512<<10), 16<<20)
+// tables are how large the store makes its new tables, and how many may pile up before they
+// are merged.
+//
+// A table is 16 MiB where there is room. The usual 64 MiB doubles memory and the time of a
+// restart and gains nothing here: records are written once and read back soon. The store
+// keeps about five logs of this size for use again, so where there is little room it has
+// to be less.
+//
+// All that piled up go into one merge, as each has keys of all kinds, and a merge gives
+// nothing back before it has written all of them again. So they are half of what the bridge
+// keeps free of the disk at most: a journal that is full can always be merged, and so get
+// rid of what was dropped. There are many where there is room: a merge costs more than it
+// gains where hardly anything is looked up (see keyFilter).
+type tables struct {
+	size uint64
+	most int
 }
 
-// tablesToMerge is how many new tables may pile up before they are merged. They all go
-// into one merge, as each has keys of all kinds, and a merge gives nothing back before it
-// has written all of them again. So they are half of what the bridge keeps free of the disk
-// at most: a journal that is full can always be merged, and so get rid of what was
-// dropped. There are many where there is room: a merge costs more than it gains where
-// hardly anything is looked up (see keyFilter).
-func (j *Journal) tablesToMerge() int {
-	const most = 32
+// sizeTables asks the disk once: the store keeps to the answer while it is open.
+func (j *Journal) sizeTables() tables {
+	room, most := uint64(j.o.MaxBytes), uint64(32)
 	disk, err := j.o.FS.GetDiskUsage(j.o.Dir)
-	if err != nil {
-		return most
-	}
-	return int(min(max(disk.TotalBytes/40/j.memTableSize(), 2), most))
-}
-
-// roomInAll is what the journal may take, in bytes.
-func (j *Journal) roomInAll() uint64 {
-	room := uint64(j.o.MaxBytes)
-	if disk, err := j.o.FS.GetDiskUsage(j.o.Dir); err == nil {
+	if err == nil {
 		room = min(room, disk.TotalBytes)
 	}
-	return room
+	size := min(max(room/128, 512<<10), 16<<20)
+	if err == nil {
+		most = min(max(disk.TotalBytes/40/size, 2), most)
+	}
+	return tables{size, int(most)}
 }
 
 // enter keeps the store open until leave; it is ErrClosed when it is too late.
