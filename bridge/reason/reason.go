@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Explanation is a reason as a code with its parameters, for those who say it in their
@@ -203,7 +204,8 @@ var rows = slices.Concat(table, link, notices, learned)
 
 var (
 	parameter = regexp.MustCompile(`\\\{(\w+)\\\}`) // in a quoted pattern
-	reasons   = compile()
+	// The first reason that is looked for compiles them: most commands look for none.
+	reasons = sync.OnceValue(compile)
 )
 
 // patterns are what parameters are that cannot be anything; the rest are.
@@ -232,8 +234,9 @@ func compile() (compiled []reason) {
 // find returns the reason that a text is: of those that fit the longest, which leaves the
 // least to the detail. It is nil for none.
 func find(text string) (best *reason) {
-	for i := range reasons {
-		r := &reasons[i]
+	all := reasons()
+	for i := range all {
+		r := &all[i]
 		if strings.HasPrefix(text, r.prefix) && (best == nil || r.length > best.length) && r.text.MatchString(text) {
 			best = r
 		}
