@@ -49,6 +49,21 @@ func (i *inbox) Send(m Message) error {
 	return nil
 }
 
+// fail has attempts fail from now on, or succeed again.
+func (i *inbox) fail(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.err = err
+}
+
+// hang has attempts that begin from now on not return before the channel is closed.
+func (i *inbox) hang() chan struct{} {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.stuck = make(chan struct{})
+	return i.stuck
+}
+
 // begun is how many attempts there were.
 func (i *inbox) begun() int {
 	i.mu.Lock()
@@ -297,8 +312,7 @@ func TestRepeat(t *testing.T) {
 // A receiver that is away for an hour gets all, in order, and nothing else waits for it.
 func TestReceiverAway(t *testing.T) {
 	watch(t, Options{}, func(w *watched) {
-		fail := func(err error) { w.inbox.mu.Lock(); defer w.inbox.mu.Unlock(); w.inbox.err = err }
-		fail(errors.New("connection refused"))
+		w.inbox.fail(errors.New("connection refused"))
 		w.set(func(s *State) { s.NATS.Up = false })
 		time.Sleep(10 * time.Minute)
 		w.set(func(s *State) { s.NATS.Up = true })
@@ -307,7 +321,7 @@ func TestReceiverAway(t *testing.T) {
 		if got := w.notices["alerts inbox"]; !strings.Contains(got, "connection refused") {
 			t.Errorf("the page says %q, want that alerts are not delivered", got)
 		}
-		fail(nil)
+		w.inbox.fail(nil)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		got := w.inbox.take()
@@ -324,10 +338,7 @@ func TestReceiverAway(t *testing.T) {
 // arrives. Three such attempts had ended the delivery until the next restart.
 func TestReceiverHangs(t *testing.T) {
 	watch(t, Options{}, func(w *watched) {
-		w.inbox.mu.Lock()
-		w.inbox.stuck = make(chan struct{})
-		stuck := w.inbox.stuck
-		w.inbox.mu.Unlock()
+		stuck := w.inbox.hang()
 		w.set(func(s *State) { s.NATS.Up = false })
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
@@ -349,10 +360,7 @@ func TestReceiverHangs(t *testing.T) {
 // A receiver that never returns has a few attempts an hour, and no more.
 func TestReceiverHangsForEver(t *testing.T) {
 	watch(t, Options{}, func(w *watched) {
-		w.inbox.mu.Lock()
-		w.inbox.stuck = make(chan struct{})
-		stuck := w.inbox.stuck
-		w.inbox.mu.Unlock()
+		stuck := w.inbox.hang()
 		w.set(func(s *State) { s.NATS.Up = false })
 		time.Sleep(10*time.Hour + 30*time.Minute)
 		synctest.Wait()

@@ -133,10 +133,10 @@ func (n *notebook) write() {
 		return
 	}
 	err = n.memory.NoteAlerts(string(text))
-	if err == nil {
+	switch {
+	case err == nil:
 		n.noted = string(text)
-	}
-	if err != nil && !n.failed {
+	case !n.failed:
 		n.log.Warn("the alerts that were sent cannot be noted: after a restart those that last are sent again", zap.Error(err))
 	}
 	n.failed = err != nil

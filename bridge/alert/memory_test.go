@@ -139,8 +139,7 @@ func TestRestart(t *testing.T) {
 // What was not delivered before the end of the process is delivered after the next start.
 func TestUndeliveredOverARestart(t *testing.T) {
 	live(t, func(l *lives) {
-		fail := func(err error) { l.inbox.mu.Lock(); defer l.inbox.mu.Unlock(); l.inbox.err = err }
-		fail(errors.New("connection refused"))
+		l.inbox.fail(errors.New("connection refused"))
 		l.set(func(s *State) { s.NATS.Up = false })
 		time.Sleep(10 * time.Minute)
 		l.set(func(s *State) { s.NATS.Up = true })
@@ -149,7 +148,7 @@ func TestUndeliveredOverARestart(t *testing.T) {
 		l.start()
 		time.Sleep(10 * time.Minute)
 		l.stop()
-		fail(nil)
+		l.inbox.fail(nil)
 		l.start()
 		time.Sleep(10 * time.Minute)
 		l.expect("after two restarts", "no connection to NATS", "over: connected to NATS again")
