@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -81,13 +82,28 @@ func publish(t *testing.T, natsURL string, events ...*bridge.Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, err := p.Connect(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
 	for _, e := range events {
-		if _, err := publishOne(session, e); err != nil {
+		store(ctx, t, p, e)
+	}
+}
+
+// store publishes as the bridge does, with another session while the event is held: nats-server
+// removes the directory of a deleted stream after its answer, and a create that comes
+// meanwhile fails with code 10049.
+func store(ctx context.Context, t *testing.T, p *publisher.JetStream, e *bridge.Event) {
+	t.Helper()
+	for {
+		session, err := p.Connect(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = publishOne(session, e)
+		session.Close()
+		var failure *bridge.Failure
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil, !errors.As(err, &failure), failure.Class != bridge.Held:
 			t.Fatal(err)
 		}
 	}
