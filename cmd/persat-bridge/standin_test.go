@@ -10,10 +10,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
 )
 
 // Stand-ins are images that are built here, under the names of official ones that
@@ -205,24 +206,14 @@ func (e *engine) golang(name string) {
 	})
 }
 
-// gocache builds what the Dockerfile builds, in a cache that holds nothing else.
-func (e *engine) gocache() string {
-	user, err := os.UserCacheDir()
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	dir := filepath.Join(user, "persat-bridge-compose-test", runtime.Version())
+// gocache builds what the Dockerfile builds, and returns the cache that has it.
+func (e *engine) gocache() (dir string) {
 	roots := []string{e.root}
 	if e.older != e.root {
 		roots = append(roots, e.older)
 	}
 	for _, root := range roots {
-		build := exec.CommandContext(e.t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", e.t.TempDir(), "./cmd/persat-bridge", "./cmd/persat-bridge/deploy/setup")
-		build.Dir = root
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOCACHE="+dir)
-		if out, err := build.CombinedOutput(); err != nil {
-			e.t.Fatalf("%v\n%s", err, out)
-		}
+		dir = testproc.BuildRelease(e.t, root, "-o", e.t.TempDir(), "./cmd/persat-bridge", "./cmd/persat-bridge/deploy/setup")
 	}
 	return dir
 }
@@ -230,12 +221,7 @@ func (e *engine) gocache() string {
 // nats is the NATS image: the server of the version that go.mod names.
 func (e *engine) nats(name string) {
 	binary := filepath.Join(e.t.TempDir(), "nats-server")
-	build := exec.CommandContext(e.t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "github.com/nats-io/nats-server/v2")
-	build.Dir = e.root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		e.t.Fatalf("%v\n%s", err, out)
-	}
+	testproc.BuildRelease(e.t, e.root, "-ldflags", "-s -w", "-o", binary, "github.com/nats-io/nats-server/v2")
 	e.standIn(name, []string{`ENTRYPOINT ["/nats-server"]`, `CMD ["--config", "nats-server.conf"]`}, func(f *tree) {
 		f.file(binary, "/nats-server")
 	})

@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
@@ -260,7 +261,7 @@ func (b builder) build(packager, version string) string {
 	begin := time.Now()
 	program := filepath.Join(b.dir, "persat-bridge-"+version)
 	if _, err := os.Stat(program); err != nil {
-		b.command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", program, "./cmd/persat-bridge")
+		testproc.BuildRelease(b.t, repository, "-ldflags", "-s -w -X main.version="+version, "-o", program, "./cmd/persat-bridge")
 	}
 	text, err := os.ReadFile(filepath.Join(repository, ".goreleaser.yaml"))
 	if err != nil {
