@@ -1,9 +1,9 @@
 // Package alert tells people who look at no page and have no Prometheus when something
 // needs them: once when a condition begins, once when it ends, and once a day while it
 // lasts. Its conditions are those of the Prometheus rules
-// (cmd/persat-bridge/deploy/prometheus), but for three: a process that is down tells nobody,
-// and whether consumers or the stream's size go on as they do takes the hours of history
-// that Prometheus keeps.
+// (cmd/persat-bridge/deploy/prometheus), but for one: a process that is down tells nobody.
+// Whether the stream fills is judged by its mean growth, where the rule has six hours of
+// history.
 //
 // An Alerter looks at the state every few seconds. A condition begins when it has held for
 // Options.After without a break, and has ended when it has not held for that long: what
@@ -44,6 +44,9 @@ type State struct {
 	CertificateExpires time.Time
 	// Pulls are the polling endpoints that cannot be fetched from.
 	Pulls []FailingPull
+	// Stream is the stream as it was seen last; nil while NATS is away. Without its list
+	// of consumers, which takes a permission, nothing is told of them.
+	Stream *bridge.StreamInfo
 }
 
 // Counters only grow while the process lives.
@@ -224,7 +227,7 @@ func (a *Alerter) told() (told []toldEpisode) {
 // look compares the conditions with those that are known, and tells what has changed.
 func (a *Alerter) look(now time.Time) {
 	s := a.o.Look()
-	a.past.note(now, s.Counters)
+	a.past.note(now, &s)
 	seen, changed := make(map[key]bool), false
 	for _, c := range conditions {
 		for _, f := range c.find(a, &s, now) {

@@ -183,6 +183,12 @@ func TestBeginAndEnd(t *testing.T) {
 			"4 requests were refused in five minutes", "requests are not too many any more", "se rechazaron 4 pedidos"},
 		{"certificate", func(s *State) { s.CertificateExpires = time.Now().Add(3 * 24 * time.Hour) }, func(s *State) { s.CertificateExpires = time.Now().Add(90 * 24 * time.Hour) },
 			"the certificate of server.tls expires at", "the certificate of server.tls has been renewed", "vence el"},
+		{"consumer_behind", func(s *State) { s.Stream = consumed(5, 2) }, func(s *State) { s.Stream = consumed(0, 3) },
+			"consumer billing is 7 messages behind", "consumer billing catches up", "al consumidor billing le faltan 7 mensajes"},
+		{"stream_filling", func(s *State) {
+			s.Stream = &bridge.StreamInfo{Discard: "new", MaxBytes: 1000, Bytes: 800, GrowthPerDay: 100}
+		}, func(s *State) { s.Stream.MaxBytes = 2000 },
+			"at the present rate the stream reaches its max_bytes at", "the stream does not fill up any more", "llega a su max_bytes"},
 		{"stream_lost_events", func(s *State) { s.Counters = counters(0, 0, 0, 12) }, func(*State) {},
 			"the stream had lost 12 events", "the stream has lost nothing more for an hour", "había perdido 12 eventos"},
 		{"journal_filling", func(s *State) {
@@ -207,8 +213,11 @@ func TestBeginAndEnd(t *testing.T) {
 						}
 					})
 					wait := 3 * time.Minute
-					if c.code == "no_events" {
+					switch c.code {
+					case "no_events":
 						wait = 25 * time.Hour
+					case "consumer_behind":
+						wait += behindOver
 					}
 					time.Sleep(wait)
 					synctest.Wait()
@@ -225,7 +234,7 @@ func TestBeginAndEnd(t *testing.T) {
 					synctest.Wait()
 					ended := 0
 					for _, text := range w.inbox.take() {
-						if language == "en" && strings.Contains(text, "over: "+c.ends) || language == "es" && strings.Contains(text, "terminó: "+strings.ReplaceAll(texts[c.code]["es"].ended, "{source}", "persat")) {
+						if language == "en" && strings.Contains(text, "over: "+c.ends) || language == "es" && strings.Contains(text, "terminó: "+filled(texts[c.code]["es"].ended, c.code)) {
 							ended++
 						} else if language == "en" && strings.Contains(text, c.begins) {
 							t.Errorf("told again: %q", text)
@@ -237,6 +246,108 @@ func TestBeginAndEnd(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// filled is a text with the source that the state of a condition has.
+func filled(text, code string) string {
+	source := "persat"
+	if code == "consumer_behind" {
+		source = "billing"
+	}
+	return strings.ReplaceAll(text, "{source}", source)
+}
+
+// consumed is a stream with a durable consumer and one that has a new name at each start.
+func consumed(pending uint64, unacknowledged int) *bridge.StreamInfo {
+	return &bridge.StreamInfo{ConsumerList: []bridge.ConsumerInfo{
+		{Name: "billing", Durable: true, Pending: pending, AckPending: unacknowledged},
+		{Name: "W3jqzQ", Pending: 100},
+	}}
+}
+
+// A consumer is told of when it has had something to do all the time, and not less of it.
+func TestConsumerBehind(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		at   func(minute int) *bridge.StreamInfo
+		want int
+	}{
+		{"it grows", func(m int) *bridge.StreamInfo { return consumed(uint64(m), 1) }, 1},
+		{"it shrinks", func(m int) *bridge.StreamInfo { return consumed(uint64(1000-m), 1) }, 0},
+		{"it has nothing to do now and then", func(m int) *bridge.StreamInfo {
+			if m%20 == 7 {
+				return consumed(0, 0)
+			}
+			return consumed(50, 0)
+		}, 0},
+		{"NATS is away now and then", func(m int) *bridge.StreamInfo {
+			if m%20 == 7 {
+				return nil
+			}
+			return consumed(50, 0)
+		}, 1},
+		{"it is behind, then NATS is away for long", func(m int) *bridge.StreamInfo {
+			if m > 55 && m < 115 {
+				return nil
+			}
+			return consumed(50, 0)
+		}, 1},
+		{"it is behind, and NATS is away and back at other numbers", func(m int) *bridge.StreamInfo {
+			if m < 55 {
+				return consumed(50, 0)
+			}
+			if m < 115 {
+				return nil
+			}
+			return consumed(0, 0)
+		}, 2},
+		{"it appears late", func(m int) *bridge.StreamInfo {
+			if m < 80 {
+				return &bridge.StreamInfo{}
+			}
+			return consumed(50, 0)
+		}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			watch(t, Options{}, func(w *watched) {
+				w.set(func(s *State) { s.Sources = nil })
+				for m := range 120 {
+					w.set(func(s *State) { s.Stream = tt.at(m) })
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				if got := w.inbox.take(); len(got) != tt.want {
+					t.Errorf("in two hours: got %q, want %d messages", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestStreamFull(t *testing.T) {
+	now := time.Now()
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		name   string
+		stream *bridge.StreamInfo
+		want   time.Duration // -1: never
+	}{
+		{"not seen", nil, -1},
+		{"no limit", &bridge.StreamInfo{Discard: "new", Bytes: 800, GrowthPerDay: 100}, -1},
+		{"the oldest give way", &bridge.StreamInfo{Discard: "old", MaxBytes: 1000, Bytes: 800, GrowthPerDay: 100}, -1},
+		{"it does not grow", &bridge.StreamInfo{Discard: "new", MaxBytes: 1000, Bytes: 800}, -1},
+		{"it grows", &bridge.StreamInfo{Discard: "new", MaxBytes: 1000, Bytes: 800, GrowthPerDay: 100}, 2 * day},
+		{"it is full", &bridge.StreamInfo{Discard: "new", MaxBytes: 1000, Bytes: 1001, GrowthPerDay: 100}, 0},
+		{"it forgets in time", &bridge.StreamInfo{Discard: "new", MaxBytes: 1000, Bytes: 800, GrowthPerDay: 100, MaxAge: 8 * day}, -1},
+		{"it forgets too late", &bridge.StreamInfo{Discard: "new", MaxBytes: 1000, Bytes: 800, GrowthPerDay: 100, MaxAge: 30 * day}, 2 * day},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			at, ok := streamFull(tt.stream, now)
+			if got := at.Sub(now).Round(time.Second); ok != (tt.want >= 0) || ok && got != tt.want {
+				t.Errorf("got %v %v, want %v", got, ok, tt.want)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package alert
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -44,6 +45,11 @@ const (
 	slowOver, slowFrom = 5 * time.Minute, 5.0
 	// expiresWithin is how long before its end a certificate is told.
 	expiresWithin = 7 * 24 * time.Hour
+	// behindOver is for how long a consumer has had messages to do, and not fewer, when it
+	// is told.
+	behindOver = 45 * time.Minute
+	// streamFullWithin is in how long the stream has its max_bytes when that is told.
+	streamFullWithin = 3 * 24 * time.Hour
 	// healedOver is how long a loss of the stream's is told of.
 	healedOver = time.Hour
 )
@@ -146,6 +152,29 @@ var conditions = []condition{
 		}
 		return []finding{{at: s.CertificateExpires}}
 	}},
+	{"consumer_behind", behindOver, func(a *Alerter, s *State, now time.Time) (found []finding) {
+		if s.Stream == nil {
+			return a.stillSeen("consumer_behind")
+		}
+		for name, messages := range behind(s) {
+			before, least, known := a.past.behind(name, now.Add(-behindOver))
+			if known && least > 0 && messages >= before || !known && messages > 0 && a.known[key{"consumer_behind", name}] != nil {
+				found = append(found, finding{source: name, count: int64(messages)})
+			}
+		}
+		slices.SortFunc(found, func(x, y finding) int { return cmp.Compare(x.source, y.source) })
+		return found
+	}},
+	{"stream_filling", 0, func(a *Alerter, s *State, now time.Time) []finding {
+		if s.Stream == nil {
+			return a.stillSeen("stream_filling")
+		}
+		at, ok := streamFull(s.Stream, now)
+		if !ok || at.Sub(now) > streamFullWithin {
+			return nil
+		}
+		return []finding{{count: int64(100 * float64(s.Stream.Bytes) / float64(s.Stream.MaxBytes)), at: at.Truncate(time.Minute)}}
+	}},
 	{"stream_lost_events", healedOver, func(a *Alerter, s *State, now time.Time) []finding {
 		n := s.Counters.Healed - a.past.at(now.Add(-healedOver)).Healed
 		if n <= 0 {
@@ -178,6 +207,45 @@ func bySource[T any](parts []T, find func(T) (source string, f finding)) (found 
 	return found
 }
 
+// stillSeen is what was found of a condition before NATS went: it has not ended by that.
+func (a *Alerter) stillSeen(code string) (found []finding) {
+	for k, e := range a.known {
+		if k.code == code && !e.recalled {
+			found = append(found, e.finding)
+		}
+	}
+	return found
+}
+
+// behind are the messages that each durable consumer has not acknowledged. The others have
+// a new name at each start of their client.
+func behind(s *State) map[string]uint64 {
+	if s.Stream == nil {
+		return nil
+	}
+	behind := make(map[string]uint64)
+	for _, c := range s.Stream.ConsumerList {
+		if c.Durable {
+			behind[c.Name] = c.Pending + uint64(c.AckPending)
+		}
+	}
+	return behind
+}
+
+// streamFull is when the stream has its max_bytes and takes no more; false when it has no
+// such limit, discards old messages instead, or forgets messages before it gets there.
+func streamFull(stream *bridge.StreamInfo, now time.Time) (time.Time, bool) {
+	if stream == nil || stream.MaxBytes <= 0 || stream.Discard != "new" || stream.GrowthPerDay <= 0 {
+		return time.Time{}, false
+	}
+	const day = float64(24 * time.Hour)
+	growth, limit := float64(stream.GrowthPerDay)/day, float64(stream.MaxBytes) // bytes a nanosecond
+	if stream.MaxAge > 0 && growth*float64(stream.MaxAge) < limit {
+		return time.Time{}, false
+	}
+	return now.Add(time.Duration(min(max(limit-float64(stream.Bytes), 0)/growth, 365*day))), true
+}
+
 // share is the used part of the journal's limit; 0 without one.
 func share(s *State) float64 {
 	if s.JournalLimit <= 0 {
@@ -206,22 +274,23 @@ func quantile99(before, now map[float64]uint64) float64 {
 	return last + 1 // beyond the last bound
 }
 
-// past are counters of the last hour, a few a minute.
+// past is the last hour, a few moments a minute.
 type past struct{ moments []moment }
 
 type moment struct {
 	at time.Time
 	Counters
+	behind map[string]uint64 // see behind
 }
 
 // pastEvery is from one moment to the next.
 const pastEvery = 15 * time.Second
 
-func (p *past) note(now time.Time, c Counters) {
+func (p *past) note(now time.Time, s *State) {
 	if n := len(p.moments); n > 0 && now.Sub(p.moments[n-1].at) < pastEvery {
 		return
 	}
-	p.moments = append(p.moments, moment{now, c})
+	p.moments = append(p.moments, moment{now, s.Counters, behind(s)})
 	for len(p.moments) > 1 && now.Sub(p.moments[1].at) >= healedOver {
 		p.moments = p.moments[1:]
 	}
@@ -238,4 +307,20 @@ func (p *past) at(t time.Time) Counters {
 		c = m.Counters
 	}
 	return c
+}
+
+// behind returns how many messages a consumer had not acknowledged at a time, and the least
+// of all moments since; known is false when it was not seen then. A moment in which the
+// stream could not be seen says nothing.
+func (p *past) behind(consumer string, since time.Time) (then, least uint64, known bool) {
+	for _, m := range p.moments {
+		n, seen := m.behind[consumer]
+		switch {
+		case seen && !m.at.After(since):
+			then, least, known = n, n, true
+		case seen:
+			least = min(least, n)
+		}
+	}
+	return then, least, known
 }

@@ -67,6 +67,14 @@ var texts = map[string]map[string]words{
 		"en": {"the certificate of server.tls expires at {at}", "Renew its files; they are read again by themselves. Once it has expired, every sender gives up before it sends.", "the certificate of server.tls has been renewed"},
 		"es": {"el certificado de server.tls vence el {at}", "Hay que renovar sus archivos; se vuelven a leer solos. Una vez vencido, los remitentes abandonan antes de enviar.", "el certificado de server.tls se renovó"},
 	},
+	"consumer_behind": {
+		"en": {"consumer {source} is {n} messages behind, and for 45 minutes they have not become fewer", "Look at the service that reads it: it does not run, is too slow, or fails on a message. The bridge and the stream are well.", "consumer {source} catches up"},
+		"es": {"al consumidor {source} le faltan {n} mensajes, y hace 45 minutos que no son menos", "Hay que mirar el servicio que lo lee: no está en marcha, es lento o falla con un mensaje. El puente y el stream están bien.", "el consumidor {source} se pone al día"},
+	},
+	"stream_filling": {
+		"en": {"at the present rate the stream reaches its max_bytes at {at} ({n} % now)", "It takes no new messages then, and events wait on disk. Raise max_bytes of the stream, or give it a max_age.", "the stream does not fill up any more"},
+		"es": {"a este ritmo el stream llega a su max_bytes el {at} (ahora {n} %)", "Entonces no acepta mensajes nuevos, y los eventos esperan en disco. Hay que subir max_bytes del stream, o darle un max_age.", "el stream ya no se llena"},
+	},
 	"stream_lost_events": {
 		"en": {"the stream had lost {n} events that it had acknowledged; they were published again", "A NATS host lost power, or its disk lies about syncs: sync_interval: always, or three replicas.", "the stream has lost nothing more for an hour"},
 		"es": {"el stream había perdido {n} eventos que había confirmado; se publicaron otra vez", "Un servidor de NATS perdió la energía, o su disco miente: sync_interval: always, o tres réplicas.", "hace una hora que el stream no pierde nada"},
@@ -75,8 +83,9 @@ var texts = map[string]map[string]words{
 
 // singular are the plural words behind a count, and what becomes of them behind 1.
 var singular = strings.NewReplacer(
-	"1 events wait,", "1 event waits,", "1 events wait ", "1 event waits ", "1 events of", "1 event of", "1 events that", "1 event that", "1 dead letters", "1 dead letter", "1 requests were", "1 request was",
+	"1 events wait,", "1 event waits,", "1 events wait ", "1 event waits ", "1 events of", "1 event of", "1 events that", "1 event that", "1 dead letters", "1 dead letter", "1 requests were", "1 request was", "1 messages behind, and for 45 minutes they have not become fewer", "1 message behind, and has been for 45 minutes",
 	"1 eventos esperan", "1 evento espera", "1 eventos no publicados", "1 evento no publicado", "1 eventos", "1 evento", "se rechazaron 1 pedidos", "se rechazó 1 pedido",
+	"le faltan 1 mensajes, y hace 45 minutos que no son menos", "le falta 1 mensaje, desde hace 45 minutos",
 )
 
 func (a *Alerter) language() string {

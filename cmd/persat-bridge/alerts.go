@@ -50,7 +50,7 @@ func hostName() string {
 
 // alertState is what alerts are derived from.
 func (a *app) alertState() alert.State {
-	s := alert.State{Status: a.bridge.Status(context.Background()), Counters: a.alertCounters()}
+	s := alert.State{Status: a.bridge.Status(context.Background()), Counters: a.alertCounters(), Stream: a.stream.seen.Load()}
 	if a.certificate != nil {
 		s.CertificateExpires = a.certificate.notAfter()
 	}
