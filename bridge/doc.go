@@ -95,7 +95,18 @@
 // subject or the stream, and a denied permission shows only as an attempt that times out:
 // if every entity tried for itself, a thousand of them would fill the window with attempts
 // that wait for nothing, and starve the subjects that work. So one event of a held subject
-// probes, the others wait behind it, and the first that is stored releases the subject.
+// probes (schedule/subject.go), after waits that publish.backoff gives (newLoop), the others
+// wait behind it, and the first that is stored releases the subject.
+//
+// # The end of a session
+//
+// A session ends when its connection goes, or when the loop gives it up because the stream
+// does not answer or is another one (loop.go, lose). From then on nothing is sent. The
+// attempts in flight end, each with its own result, and a task whose attempt ended with the
+// connection lines up again in its old place, without a pause and without counting the attempt
+// (complete.go, decide). When nothing is in flight the session is closed and the next one
+// opened. That begins with verifying the stream; when it repairs something, all tasks are
+// forgotten and read again from the journal (loss.go, heal).
 //
 // # Words
 //

@@ -25,8 +25,8 @@ type Session interface {
 	// Publish begins one attempt to store e and returns without waiting for it.
 	// done is called once, when JetStream has acknowledged e or the attempt has
 	// failed: from any goroutine, also before Publish returns, and at the latest
-	// when the publisher's timeout is over or the session closed. It must not
-	// block. Every error is, or wraps, a *Failure. An attempt that failed may have
+	// when the publisher's timeout is over, the connection lost or the session closed.
+	// It must not block. Every error is, or wraps, a *Failure. An attempt that failed may have
 	// stored the event all the same; to publish it again under the same id is
 	// safe. Attempts that one goroutine begins reach JetStream in that order.
 	Publish(e *Event, done func(Receipt, error))
@@ -50,7 +50,7 @@ type Session interface {
 	// Heads lists up to n messages from a sequence on, in order, without transferring
 	// their bodies where NATS lets it.
 	Heads(ctx context.Context, from uint64, n int) ([]Message, error)
-	// Done is closed when the connection is lost.
+	// Done is closed when the connection is lost, after the attempts in flight have ended.
 	Done() <-chan struct{}
 	// Close ends the session and returns when nothing of it is left.
 	Close()

@@ -146,8 +146,9 @@ type Journal struct {
 	trimmedSpan   bodyRun
 	trimmedBodies int
 	trimmedAt     uint64 // where the slow round of Trim goes on
-	// marking is held by what changes stream positions (MarkPublished, ReplaceStream). Their
-	// one caller is the loop of package bridge; the lock keeps that from being a condition.
+	// marking is held while marks are compared with the positions that there are and written
+	// (MarkPublished), and while the stream is replaced. The one caller of both is the loop
+	// of package bridge; the lock keeps that from being a condition.
 	marking sync.Mutex
 	// highestPosition is at or above every stream sequence that a record has.
 	highestPosition atomic.Uint64

@@ -23,7 +23,8 @@ type Collision struct {
 	Owner uint64
 }
 
-// MarkPublished moves records from pending to published. It does not write the marks that
+// MarkPublished moves records from pending to published. In package bridge the loop alone
+// calls it (complete.go, loss.go). It does not write the marks that
 // it returns as collisions: these records stay as they are. For them it notes the rollback
 // in the same batch, and returns once that is on disk. Two records of one key are one
 // message: the later one takes the sequence over.
