@@ -134,6 +134,7 @@ func (d *derivation) derive() {
 		d.fact(Phrase{Code: "nothing_waiting"})
 	}
 	if s.StreamMissing {
+		d.head = "accepting"
 		d.warn(Phrase{Code: "advice_stream"})
 		d.fact(Phrase{Code: "stream_missing"})
 	}
@@ -156,7 +157,7 @@ func (d *derivation) derive() {
 	case s.Gone > 0:
 		d.level = Bad
 		d.fact(Phrase{Code: "gone_some", Count: s.Gone})
-	case d.level != Good:
+	case d.level != Good && !s.StreamMissing: // what it had is not known to be lost, nor not to be
 		d.fact(Phrase{Code: "nothing_lost"})
 	}
 }
@@ -258,7 +259,7 @@ var english = map[string]func(p Phrase, at string) string{
 	"advice_held":    say("Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves."),
 	"advice_answer":  func(p Phrase, _ string) string { return "NATS says: " + p.Reason + "." },
 	"advice_failing": say("Attempts to publish fail, and are repeated."),
-	"advice_filling": say("Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on published events are dropped before journal.retention; at 100 % senders get a 503."),
+	"advice_filling": say("Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503."),
 	"advice_stream":  say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
 	"advice_dead":    say("Look at each reason. Replay what has been repaired, discard what nobody needs."),
 	"advice_behind":  say("Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS."),

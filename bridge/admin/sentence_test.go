@@ -62,7 +62,7 @@ func TestSentence(t *testing.T) {
 		{"dead letters", bridge.Status{Accepting: true, NATS: up, Dead: 2},
 			admin.Warn, "Accepting and publishing; nothing waiting, 2 dead letters to decide on, nothing lost", "Look at each reason."},
 		{"the stream missing", bridge.Status{Accepting: true, NATS: up, StreamMissing: true},
-			admin.Warn, "Accepting and publishing; nothing waiting, the stream is missing, nothing lost", "NATS does not find the stream"},
+			admin.Warn, "Accepting; nothing waiting, the stream is missing", "NATS does not find the stream"},
 		{"the more urgent advice first", bridge.Status{Accepting: true, NATS: away, Dead: 2},
 			admin.Warn, "Accepting; NATS away since 13:30, 0 events waiting, 2 dead letters to decide on, nothing lost", "Bring NATS back."},
 		{"refusing", bridge.Status{Refusing: "the journal is full", NATS: away, Dead: 1},

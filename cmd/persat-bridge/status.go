@@ -162,7 +162,7 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 		fmt.Fprintln(&out, fold(annotate(line, visibly(h.Reason), width), width))
 	}
 	if len(s.Notices) > 0 {
-		fmt.Fprintf(&out, "\n%s\n", paint.paint(bold, "To know"))
+		fmt.Fprintf(&out, "\n%s\n", paint.paint(bold, "Notices"))
 	}
 	for _, notice := range s.Notices {
 		fmt.Fprintln(&out, annotate("  -", visibly(notice), width))

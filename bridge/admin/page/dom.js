@@ -42,6 +42,11 @@ export function visible(text) {
   });
 }
 
+// breakable lets a line end behind a dot of the text, before it ends within a word.
+export function breakable(text) {
+  return text.split(/(?<=\.)/).flatMap((part, i) => (i ? [el('wbr'), part] : [part]));
+}
+
 // ask puts one question and answers whether it was answered yes.
 export function ask(text, yes, danger) {
   $('ask-text').textContent = text;

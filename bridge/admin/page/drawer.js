@@ -132,7 +132,7 @@ function showActions(e) {
   };
   const actions = [];
   const add = (name, text, click, className = '') => { const b = button(text, className, click); b.dataset.action = name; actions.push(b); };
-  if (e.state === 'published' && e.body) add('replay', w.replay_this, doing(() => replayOne(e, result)), 'main');
+  if (e.state === 'published' && e.body) add('replay', w.replay_again, doing(() => replayOne(e, result)), 'main');
   if (e.state === 'dead' && e.type) add('replay', w.replay_this, doing(async () => { result(await changeDead('replay', { n: 1, of: 1 }, `record=${e.record}`)); await fetchEvent(); }), 'main');
   if (e.state === 'dead') add('discard', w.discard_one, doing(async () => { result(await changeDead('discard', { n: 1, of: 1 }, `record=${e.record}`)); await fetchEvent(); }), 'danger');
   if (e.body) {

@@ -3,7 +3,7 @@
 
 import { api, seen } from './api.js';
 import { chart, linear, log, spark } from './chart.js';
-import { $, el, setText } from './dom.js';
+import { $, breakable, el, setText } from './dom.js';
 import { offer as offerToEvents } from './events.js';
 import { clock, duration, number, short, w } from './format.js';
 import { offer as offerToReplay } from './replay.js';
@@ -66,7 +66,7 @@ export function show() {
   $('types-none').hidden = list.length > 0;
   $('types-table').hidden = !list.length;
   $('types').replaceChildren(...list.map((t) => {
-    const name = el('th', '', t.type || w.without_type, several ? el('span', 'quiet', ` ${t.source}`) : '');
+    const name = el('th', '', ...breakable(t.type || w.without_type), several ? el('span', 'quiet', ` ${t.source}`) : '');
     name.scope = 'row';
     return el('tr', '', name, el('td', 'spark', spark(t.accepted)), el('td', 'n', number(t.total)));
   }));

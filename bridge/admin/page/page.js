@@ -19,15 +19,15 @@ function translate() {
   for (const e of document.querySelectorAll('[data-label]')) e.setAttribute('aria-label', w[e.dataset.label]);
   for (const e of document.querySelectorAll('[data-placeholder]')) { e.placeholder = w[e.dataset.placeholder]; e.setAttribute('aria-label', e.placeholder); e.title = e.placeholder; }
   for (const b of $('languages').children) b.setAttribute('aria-pressed', b.dataset.lang === lang);
+  events.redraw();
+  drawer.showDrawer();
   if (!seen.status) return void ($('sentence').textContent = w.looking);
   state.showStatus();
   replay.showReplay(seen.status.replay);
   history.show();
   intake.show();
   stream.show();
-  events.redraw();
   dead.redraw();
-  drawer.showDrawer();
   showLearned();
 }
 

@@ -31,14 +31,14 @@ export const words = {
     advice_dead: 'Look at each reason below. Replay what has been repaired, discard what nobody needs.',
     advice_behind: 'Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS.',
     advice_failing: 'Attempts to publish fail, and are repeated.',
-    advice_filling: 'Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on published events are dropped before journal.retention; at 100 % senders get a 503.',
+    advice_filling: 'Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503.',
     next_attempt: (t) => `Next attempt in ${t}.`, trying: 'Trying now.', try_now: 'Try now', tried: 'Being tried.',
 
     waiting_tile: 'Waiting', oldest_tile: 'Oldest waiting', rate_tile: 'Accepted, last minute', dead_tile: 'Dead letters', journal_tile: 'Journal', last_tile: 'Last event',
     ago: (t) => `${t} ago`, no_event: 'none yet', of_them: (refused, queued) => `${refused} refused, ${queued} queued`, room: (t) => `room for ${t}`,
     of_limit: (used, limit) => `${used} of ${limit}`, no_limit: 'no limit', accepted_ever: (t) => `${t} since the journal began`, per_source: (name, t) => `${name}: ${t}`,
 
-    notices: 'To know', held: 'Refused by NATS', held_note: 'These types wait until something is repaired. They go by themselves afterwards.',
+    notices: 'Notices', held: 'Refused by NATS', held_note: 'These types wait until something is repaired. They go by themselves afterwards.',
     stream_recreate: 'Recreate the stream…', ask_recreate: 'Create the stream again? What NATS may still have of it on disk is deleted.', yes_recreate: 'Recreate', recreating: 'The stream is created in a few seconds.',
     held_line: (t, n, at) => `${t} ${s(n, 'event', 'events')} since ${at}`,
     dead: 'Dead letters', dead_note: 'Kept until you decide. Replay publishes under a new message id.',
@@ -68,7 +68,7 @@ export const words = {
     from: (a) => `from ${a}`, pulled: 'fetched from the polling endpoint', failures: 'Failed attempts', headers: 'Headers in the stream', body: 'Body', close: 'Close',
     class_link_down: 'no connection:', class_held: 'refused:', class_rejected: 'rejected:', class_unknown: 'failed:',
     no_body: 'The body is no longer kept.', body_cut: (t) => `The first ${t} KiB are shown. The download has all of it.`, unseen: 'Characters that are not seen are shown by their numbers.', bytes: (t) => `${t} bytes`,
-    replay_this: 'Replay this event', copy_body: 'Copy body', copy_curl: 'Copy as curl', copy_link: 'Copy link', download: 'Download', copied: 'Copied.',
+    replay_this: 'Replay this event', replay_again: 'Replay this event', copy_body: 'Copy body', copy_curl: 'Copy as curl', copy_link: 'Copy link', download: 'Download', copied: 'Copied.',
     ask_replay_this: 'Publish this event again? Consumers will see it twice.', replay_begun: 'It is on its way.', replayed_this: (t) => `Published again, as replay ${t}.`,
 
     replay: 'Replay by time', replay_note: 'Publishes events again that the journal still keeps, for a recreated stream or a consumer that lost data. Consumers will see them twice.',
@@ -115,10 +115,10 @@ export const words = {
     advice_dead: 'Abajo está el motivo de cada uno. Publicar los que ya se repararon, descartar los que nadie necesita.',
     advice_behind: 'Se publica más lento de lo que se acepta. Conviene mirar la latencia total y la carga de NATS.',
     advice_failing: 'Los intentos de publicar fallan y se repiten.',
-    advice_filling: 'Hay que reparar lo que impide publicar, o subir journal.max_bytes. Desde el 90 % los eventos publicados se borran antes de journal.retention; al 100 % los remitentes reciben 503.',
+    advice_filling: 'Hay que reparar lo que impide publicar, o subir journal.max_bytes. Desde el 90 %, los eventos publicados se borran antes de journal.retention; al 100 % los remitentes reciben 503.',
     next_attempt: (t) => `Próximo intento en ${t}.`, trying: 'Intentando ahora.', try_now: 'Intentar ahora', tried: 'Se está intentando.',
 
-    waiting_tile: 'En espera', oldest_tile: 'Espera más larga', rate_tile: 'Aceptados, último minuto', dead_tile: 'No publicados', journal_tile: 'Almacenamiento', last_tile: 'Último evento',
+    waiting_tile: 'En espera', oldest_tile: 'Espera más larga', rate_tile: 'Aceptados, 1 min', dead_tile: 'No publicados', journal_tile: 'Almacenamiento', last_tile: 'Último evento',
     ago: (t) => `hace ${t}`, no_event: 'todavía ninguno', of_them: (refused, queued) => `${refused} rechazados, ${queued} en cola`, room: (t) => `alcanza para ${t}`,
     of_limit: (used, limit) => `${used} de ${limit}`, no_limit: 'sin límite', accepted_ever: (t) => `${t} desde el comienzo`, per_source: (name, t) => `${name}: ${t}`,
 
@@ -141,7 +141,7 @@ export const words = {
     flow: 'Eventos', per_minute: 'por minuto', accepted: 'Aceptados', published: 'Publicados', pending: 'En espera', pending_chart: 'Esperan a NATS',
     accept_latency: 'Aceptación', accept_latency_note: 'del pedido al 2xx', publish_latency: 'Latencia total', publish_latency_note: 'de aceptado a guardado en el stream', median: 'Mediana', p99: '99 %',
 
-    events: 'Eventos', search: 'Buscar en ids, tipos, entidades y motivos', any_state: 'Todos los estados', state_pending: 'en espera', state_published: 'publicado', state_dead: 'no publicado', state_discarded: 'descartado',
+    events: 'Eventos', search: 'Ids, tipos, entidades, motivos', any_state: 'Todos los estados', state_pending: 'en espera', state_published: 'publicado', state_dead: 'no publicado', state_discarded: 'descartado',
     live: 'En vivo', paused: 'En pausa', fresh: (n, t) => `${t} ${s(n, 'nuevo', 'nuevos')}`, more_filters: 'Más filtros', all_sources: 'Todas las fuentes', entity: 'Entidad', from_time: 'Aceptados desde', to_time: 'hasta',
     chip_q: 'texto', chip_state: 'estado', chip_source: 'fuente', chip_type: 'tipo', chip_entity: 'entidad', chip_since: 'desde', chip_until: 'hasta', chip_remove: (name, value) => `Quitar el filtro ${name}: ${value}`,
     older: 'Anteriores', search_on: 'Seguir buscando', searching: 'Buscando…', looked: (t, at) => `Se revisaron ${t} eventos, ${desde(at)}.`,
@@ -152,7 +152,7 @@ export const words = {
     from: (a) => `desde ${a}`, pulled: 'traído del polling endpoint', failures: 'Intentos fallidos', headers: 'Encabezados en el stream', body: 'Contenido', close: 'Cerrar',
     class_link_down: 'sin conexión:', class_held: 'rechazado:', class_rejected: 'rechazado para siempre:', class_unknown: 'falló:',
     no_body: 'El contenido ya no se guarda.', body_cut: (t) => `Se muestran los primeros ${t} KiB. La descarga lo tiene entero.`, unseen: 'Los caracteres que no se ven se muestran con su número.', bytes: (t) => `${t} bytes`,
-    replay_this: 'Publicar este evento', copy_body: 'Copiar contenido', copy_curl: 'Copiar como curl', copy_link: 'Copiar enlace', download: 'Descargar', copied: 'Copiado.',
+    replay_this: 'Publicar este evento', replay_again: 'Republicar este evento', copy_body: 'Copiar contenido', copy_curl: 'Copiar como curl', copy_link: 'Copiar enlace', download: 'Descargar', copied: 'Copiado.',
     ask_replay_this: '¿Publicar otra vez este evento? Los consumidores lo verán dos veces.', replay_begun: 'Está en camino.', replayed_this: (t) => `Publicado otra vez, como republicación ${t}.`,
 
     replay: 'Republicar por fecha', replay_note: 'Publica otra vez los eventos que el puente todavía guarda: para un stream vuelto a crear o un consumidor que perdió datos. Los consumidores los verán dos veces.',
