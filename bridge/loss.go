@@ -32,7 +32,7 @@ func (l *loop) heal(v integrity.Verdict) error {
 	}
 	changed := false
 	if v.From != 0 || len(v.Holes) > 0 {
-		if err := b.unpublish(v); err != nil {
+		if err := l.unpublish(v); err != nil {
 			return err
 		}
 		changed = true
@@ -107,7 +107,7 @@ func (l *loop) replaceStream(v integrity.Verdict) error {
 	}
 	if fill {
 		b.o.Log.Warn("NATS has lost the stream; it is filled from the journal")
-		if err := b.unpublish(integrity.Verdict{From: 1}); err != nil {
+		if err := l.unpublish(integrity.Verdict{From: 1}); err != nil {
 			return err
 		}
 	} else {
@@ -122,10 +122,11 @@ func (l *loop) replaceStream(v integrity.Verdict) error {
 }
 
 // unpublish makes what was lost pending again.
-func (b *Bridge) unpublish(v integrity.Verdict) error {
-	begin, healed, gone := time.Now(), 0, 0
+func (l *loop) unpublish(v integrity.Verdict) error {
+	b, begin, healed, gone := l.b, time.Now(), 0, 0
 	count := func(item journal.Item) {
 		healed++
+		l.replay.lost(item)
 		if e, err := parseHeader(item.Header); err == nil {
 			b.backlog.add(e.Source, e.Accepted, 1)
 		}

@@ -142,6 +142,9 @@ type replay struct {
 	taken     int             // records so far
 	gone      int             // of them, those without a body
 	handled   map[uint64]bool // with Filter.Missing, the records that it has taken
+	// again are the records from cursor on that a loss has made pending: they are published
+	// without the replay, unless it finds them published when it gets there.
+	again map[uint64]struct{}
 	// ids are hashes of the ids that have had the replay's number.
 	ids  map[uint64]struct{}
 	seed maphash.Seed
@@ -156,6 +159,17 @@ func (r *replay) numberFor(counter *journal.Journal, id string) (int, error) {
 	}
 	r.ids[key] = struct{}{}
 	return r.Number, nil
+}
+
+// lost notes a record that a loss has made pending. r may be nil.
+func (r *replay) lost(item journal.Item) {
+	if r == nil || item.Seq < r.cursor || item.Seq >= r.end {
+		return
+	}
+	seen, err := RecordOf(journal.Entry{Item: item, State: journal.Published})
+	if err == nil && r.filter.matches(&seen) {
+		r.again[item.Seq] = struct{}{}
+	}
 }
 
 // count counts the end of one of its events.
@@ -198,7 +212,7 @@ func (c startReplay) obey(l *loop) error {
 	first, last := c.filter.span()
 	l.replay = &replay{
 		Replay: Replay{Number: c.number, Running: true, Started: time.Now().UTC(), Matched: c.matched},
-		filter: c.filter, fills: fills, isMissing: isMissing, cursor: first, end: min(last, l.b.journal.Next()-1) + 1, seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}), handled: make(map[uint64]bool),
+		filter: c.filter, fills: fills, isMissing: isMissing, cursor: first, end: min(last, l.b.journal.Next()-1) + 1, seed: maphash.MakeSeed(), ids: make(map[uint64]struct{}), handled: make(map[uint64]bool), again: make(map[uint64]struct{}),
 	}
 	l.b.o.Log.Info("replay begins", zap.Int("replay", c.number), zap.Int("events", c.matched))
 	l.showReplay()
@@ -267,6 +281,7 @@ func (l *loop) addReplayed(p journal.PublishedItem) error {
 	// Also what was pending when it began and is published by now: of the events of an
 	// entity the newest has to come last again.
 	r.taken++
+	delete(r.again, p.Seq)
 	if r.filter.Missing {
 		r.handled[p.Seq] = true
 	}
@@ -320,6 +335,8 @@ func (l *loop) endReplay() error {
 	}
 	now := time.Now().UTC()
 	r.Running, r.Ended = false, &now
+	r.Skipped += len(r.again)
+	r.Matched = max(r.Matched, r.Published+r.Failed+r.Skipped)
 	defer func() { l.b.replayed.Store(&r.Replay) }() // once everything is written that follows from it
 	l.replay = nil
 	log := l.b.o.Log.With(zap.Int("replay", r.Number), zap.Int("events", r.Matched), zap.Int("published", r.Published),

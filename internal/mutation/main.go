@@ -120,6 +120,7 @@ func test(ctx context.Context, tree string, args []string, limit time.Duration) 
 	goTest := func(more ...string) (string, error) {
 		c := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-count=1"}, more, args)...)
 		c.Dir = tree
+		c.Env = append(os.Environ(), "TEST_PATIENCE=20s") // a test that fails is not to wait for long
 		out, err := c.CombinedOutput()
 		return string(out), err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -14,7 +15,14 @@ import (
 
 // Patience is how long Eventually waits. Only a test that fails takes as long, and a
 // machine that is busy must not make one fail.
-var Patience = 2 * time.Minute
+var Patience = patience()
+
+func patience() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("TEST_PATIENCE")); err == nil {
+		return d
+	}
+	return 2 * time.Minute
+}
 
 // Eventually waits for a state that has to come and that nothing announces. A test whose
 // parts all run in its process waits in a testing/synctest bubble or for an event instead.

@@ -32,6 +32,8 @@ type life struct {
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 	err      error // of Run
+	// cancelled says that the replay was, which runs or ran last.
+	cancelled bool
 
 	mu      sync.Mutex
 	isCut   bool

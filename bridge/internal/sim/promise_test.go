@@ -79,6 +79,12 @@ func (g *ledger) check() error {
 	if s.Dead != states[journal.Dead] {
 		err = errors.Join(err, fmt.Errorf("status says that %d are dead, the journal has %d", s.Dead, states[journal.Dead]))
 	}
+	// Retention may take an event before its turn comes.
+	if r := s.Replay; r != nil && !r.Running && !l.cancelled && time.Since(g.w.begin) < min(g.w.script.Options.Dedup, g.w.script.Options.Retention) {
+		if ended := r.Published + r.Failed + r.Skipped; ended != r.Matched {
+			err = errors.Join(err, fmt.Errorf("replay %d matched %d events, and %d have ended: %+v", r.Number, r.Matched, ended, *r))
+		}
+	}
 	if (l.bridge.Ready() == nil) == g.w.full {
 		err = errors.Join(err, fmt.Errorf("ready says %v, and the disk is full: %v", l.bridge.Ready(), g.w.full))
 	}

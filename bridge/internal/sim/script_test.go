@@ -221,10 +221,14 @@ func (w *world) doBridge(words []string, number func(int) int, duration func(int
 	case "replay":
 		if w.life != nil {
 			_, err := w.life.bridge.StartReplay(ctx, bridge.Filter{})
+			if err == nil {
+				w.life.cancelled = false
+			}
 			w.log("replay: %v", err)
 		}
 	case "cancel":
 		if w.life != nil {
+			w.life.cancelled = true
 			w.life.bridge.CancelReplay()
 		}
 	case "revive": // the dead letters
