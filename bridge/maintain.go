@@ -15,6 +15,9 @@ const (
 	// flushAfter is how many records published since the last flush make
 	// another one worth while, once nothing is pending.
 	flushAfter = 20_000
+	// reclaimAfter is how many records a backlog has had whose traces are worth taking away
+	// once nothing is pending.
+	reclaimAfter = 20_000
 )
 
 // maintenance keeps the journal durable, small and quick to open.
@@ -57,6 +60,7 @@ func (m *maintenance) enforceRetention(ctx context.Context) error {
 	defer tick.Stop()
 	var trimmed time.Time
 	flushed := m.journal.Next()
+	deepest := 0 // the backlog since it was last reclaimed
 	for {
 		if time.Since(trimmed) >= trimEvery {
 			trimmed = time.Now()
@@ -78,6 +82,12 @@ func (m *maintenance) enforceRetention(ctx context.Context) error {
 				return err
 			}
 		}
+		if deepest = max(deepest, m.backlog.total()); deepest >= reclaimAfter && m.backlog.total() == 0 {
+			deepest = 0
+			if err := m.reclaim(); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -86,6 +96,17 @@ func (m *maintenance) enforceRetention(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// reclaim makes the journal quick to look at again after a backlog.
+func (m *maintenance) reclaim() error {
+	begin := time.Now()
+	if err := m.journal.ReclaimPending(); err != nil { // the next backlog has it tried again
+		m.log.Debug("reclaim what was pending", zap.Error(err))
+	} else {
+		m.log.Debug("reclaimed what was pending", zap.Duration("took", time.Since(begin)))
+	}
+	return m.journal.Err()
 }
 
 func (m *maintenance) trim() error {

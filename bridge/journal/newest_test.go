@@ -1,10 +1,13 @@
 package journal
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // A record that was published while a list was read stood in it twice, as pending and
@@ -50,5 +53,48 @@ func TestListIsOfOneMoment(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// A look for the newest pending record does not walk over all that once was pending.
+func TestReclaimPending(t *testing.T) {
+	j := open(t, t.TempDir())
+	const n = 3000
+	var seqs []uint64
+	for i := range n {
+		seqs = append(seqs, appendOne(t, j, record(i)).Seq)
+	}
+	if err := j.Flush(); err != nil { // a backlog is in other tables than its end
+		t.Fatal(err)
+	}
+	markPublished(t, j, seqs...)
+	steps := func() int {
+		t.Helper()
+		it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixPending}, UpperBound: seqKey(prefixPending, j.Next())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer it.Close()
+		if it.Last() {
+			t.Fatalf("%x is pending", it.Key())
+		}
+		stats := it.Stats()
+		return stats.ReverseStepCount[pebble.InternalIterCall]
+	}
+	if got := steps(); got < n {
+		t.Fatalf("before: got %d steps, want one for each of %d records at least", got, n)
+	}
+	if err := j.ReclaimPending(); err != nil {
+		t.Fatal(err)
+	}
+	if got := steps(); got > 10 {
+		t.Errorf("afterwards: got %d steps, want hardly any", got)
+	}
+	last := appendOne(t, j, record(n)).Seq
+	if err := j.ReclaimPending(); err != nil {
+		t.Fatal(err)
+	}
+	if got := pending(t, j); !slices.Equal(got, []uint64{last}) {
+		t.Errorf("pending: got %v, want %d", got, last)
 	}
 }

@@ -56,9 +56,19 @@ func (j *Journal) reclaim(span bodyRun) error {
 	if span.last == 0 {
 		return nil
 	}
-	err := j.attempt(func() error {
-		return j.db.Compact(j.upkeep, seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1), false)
-	})
+	return j.merge(seqKey(prefixBody, span.first), seqKey(prefixBody, span.last+1))
+}
+
+// ReclaimPending takes away what is left where records were pending: a tombstone for each
+// that is not any more. Behind a drained backlog every look for the newest pending record
+// walks over all of them, which takes most of a second for a million.
+func (j *Journal) ReclaimPending() error {
+	return j.merge([]byte{prefixPending}, seqKey(prefixPending, j.Next()))
+}
+
+// merge has the store merge the tables between two keys.
+func (j *Journal) merge(from, to []byte) error {
+	err := j.attempt(func() error { return j.db.Compact(j.upkeep, from, to, false) })
 	if j.upkeep.Err() != nil {
 		return j.Err()
 	}
