@@ -3,6 +3,7 @@
 package testproc
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"sync"
@@ -115,6 +116,14 @@ func (p *Process) Kill() {
 	if p.Running() {
 		_ = p.cmd.Process.Kill() // it may have ended meanwhile
 		<-p.exited
+	}
+}
+
+// Terminate asks the process to end. It may be ending already.
+func (p *Process) Terminate() {
+	p.TB.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.TB.Errorf("terminate %s: %v", p.Name, err)
 	}
 }
 
