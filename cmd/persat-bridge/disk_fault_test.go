@@ -153,20 +153,22 @@ func TestNextLogCannotBeMade(t *testing.T) {
 					return strings.Contains(b.Output.String(), test.says)
 				})
 				b.Terminate() // it ends when it is told to, if it has not by itself
-			}
-			stalled := func() bool { return strings.Contains(b.Output.String(), "the journal's disk does not answer") }
-			testwait.Eventually(t, "its end, or a stall", func() bool { return !b.Running() || stalled() })
-			if b.Running() && stalled() {
-				// The fault came behind a new log: the store cannot make a table of the log before,
-				// and goes on when it can.
-				giveBack()
-				testwait.Eventually(t, "the disk answers again", func() bool { return strings.Contains(b.Output.String(), "the journal's disk answers again") })
-				stop()
-				sending.Wait()
-				n.Run()
-				b.drained()
-				o.judge(readStream(t, n.URL))
-				return
+			} else {
+				testwait.Eventually(t, "its end, or a stall", func() bool {
+					return !b.Running() || strings.Contains(b.Output.String(), "the journal's disk does not answer")
+				})
+				if b.Running() {
+					// The fault came behind a new log: the store cannot make a table of the log
+					// before, and goes on when it can.
+					giveBack()
+					testwait.Eventually(t, "the disk answers again", func() bool { return strings.Contains(b.Output.String(), "the journal's disk answers again") })
+					stop()
+					sending.Wait()
+					n.Run()
+					b.drained()
+					o.judge(readStream(t, n.URL))
+					return
+				}
 			}
 			code := b.Wait()
 			stop()
