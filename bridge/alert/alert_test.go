@@ -293,6 +293,12 @@ func TestConsumerBehind(t *testing.T) {
 			}
 			return consumed(50, 0)
 		}, 1},
+		{"it is behind, then the consumers cannot be listed", func(m int) *bridge.StreamInfo {
+			if m > 55 {
+				return &bridge.StreamInfo{ConsumersError: "context deadline exceeded"}
+			}
+			return consumed(50, 0)
+		}, 1},
 		{"it is behind, and NATS is away and back at other numbers", func(m int) *bridge.StreamInfo {
 			if m < 55 {
 				return consumed(50, 0)

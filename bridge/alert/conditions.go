@@ -153,7 +153,7 @@ var conditions = []condition{
 		return []finding{{at: s.CertificateExpires}}
 	}},
 	{"consumer_behind", behindOver, func(a *Alerter, s *State, now time.Time) (found []finding) {
-		if s.Stream == nil {
+		if s.Stream == nil || s.Stream.ConsumersError != "" {
 			return a.stillSeen("consumer_behind")
 		}
 		for name, messages := range behind(s) {
@@ -207,7 +207,8 @@ func bySource[T any](parts []T, find func(T) (source string, f finding)) (found 
 	return found
 }
 
-// stillSeen is what was found of a condition before NATS went: it has not ended by that.
+// stillSeen is what was found of a condition before it could not be seen any more, as when
+// NATS went: it has not ended by that.
 func (a *Alerter) stillSeen(code string) (found []finding) {
 	for k, e := range a.known {
 		if k.code == code && !e.recalled {
