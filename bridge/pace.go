@@ -287,7 +287,7 @@ func (p Publishing) String() string {
 	case PaceNotAllowed:
 		return "one by one: the stream takes no atomic batches (allow_atomic)"
 	case PaceUnmeasured:
-		return "one by one: there was no backlog to measure atomic batches with"
+		return "one by one: atomic batches are tried with the next backlog"
 	case PaceRefused:
 		return fmt.Sprintf("one by one for a while: %s", p.Detail)
 	}

@@ -161,7 +161,7 @@ func (s *session) repeated(a *attempt, ack pubAck) {
 	id, ceID := a.event.MessageID(), a.m.Header["ce-id"][0]
 	there, _, err := s.message(ctx, ack.Sequence)
 	if err == nil && there.Header.Get(jetstream.MsgIDHeader) == id && (!bytes.Equal(there.Data, a.m.Data) || !slices.Contains(there.Header["ce-id"], ceID)) {
-		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Rejected, Reason: fmt.Sprintf("its message id %q was used before for another event (message %d of the stream): replay this dead letter, it gets a new one", id, ack.Sequence)})
+		a.done(bridge.Receipt{}, &bridge.Failure{Class: bridge.Rejected, Reason: fmt.Sprintf("its message id %q was used before for another event (message %d of the stream): a replay gives it a new one", id, ack.Sequence)})
 		return
 	}
 	a.done(bridge.Receipt{Sequence: ack.Sequence, Duplicate: true}, nil)

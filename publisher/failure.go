@@ -14,7 +14,7 @@ import (
 // byCode is the table of failures that the server answers with, by its error code; its
 // HTTP-like "code" does not tell them apart.
 var byCode = map[server.ErrorIdentifier]bridge.Failure{
-	server.JSStreamMessageExceedsMaximumErr: {Class: bridge.Rejected, Reason: "larger than the stream's max_msg_size: raise it, then replay this dead letter"},
+	server.JSStreamMessageExceedsMaximumErr: {Class: bridge.Rejected, Reason: "larger than the stream's max_msg_size: raise the limit, then replay"},
 	server.JSStreamHeaderExceedsMaximumErr:  {Class: bridge.Rejected, Reason: "its headers are larger than JetStream's 64 KB, a limit that nothing raises: discard it"},
 
 	server.JSStreamStoreFailedF:             {Class: bridge.Held, Reason: "the stream refuses it: it is at a limit and discards new messages, or cannot store: make room in it or raise its limits"},
@@ -51,7 +51,7 @@ var byError = []struct {
 	{jetstream.ErrAsyncPublishTimeout, noAnswer},
 	{nats.ErrTimeout, bridge.Failure{Class: bridge.Held, Reason: "no acknowledgement in time"}},
 
-	{nats.ErrMaxPayload, bridge.Failure{Class: bridge.Rejected, Reason: "larger than the NATS server's max_payload: raise it, then replay this dead letter"}},
+	{nats.ErrMaxPayload, bridge.Failure{Class: bridge.Rejected, Reason: "larger than the NATS server's max_payload: raise the limit, then replay"}},
 	{nats.ErrBadHeaderMsg, bridge.Failure{Class: bridge.Rejected, Reason: "its headers cannot be written"}},
 	{nats.ErrBadSubject, bridge.Failure{Class: bridge.Rejected, Reason: "its subject is not valid"}},
 	{nats.ErrHeadersNotSupported, bridge.Failure{Class: bridge.Held, Reason: "the NATS server has headers switched off: switch them on"}},

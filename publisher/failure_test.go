@@ -149,7 +149,7 @@ var failures = []failing{
 		config: "max_payload: 64KB",
 		event:  func(e *bridge.Event) { e.Body = make([]byte, 64<<10) },
 		class:  bridge.Rejected,
-		reason: []string{"max_payload", "raise it", "replay"},
+		reason: []string{"max_payload", "raise the limit", "replay"},
 	},
 	{
 		name:   "larger than max_payload with its headers",
@@ -163,7 +163,7 @@ var failures = []failing{
 		stream: with(func(c *jetstream.StreamConfig) { c.MaxMsgSize = 1000 }),
 		event:  func(e *bridge.Event) { e.Body = make([]byte, 1000) },
 		class:  bridge.Rejected, code: 10054,
-		reason: []string{"max_msg_size", "raise it", "replay"},
+		reason: []string{"max_msg_size", "raise the limit", "replay"},
 	},
 	{
 		name:  "headers too large",

@@ -261,7 +261,7 @@ var english = map[string]func(p Phrase, at string) string{
 	"advice_failing": say("Attempts to publish fail, and are repeated."),
 	"advice_filling": say("Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503."),
 	"advice_stream":  say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
-	"advice_dead":    say("Look at each reason. Replay what has been repaired, discard what nobody needs."),
+	"advice_dead":    say("Look at each reason. Replay what can be published, discard what nobody needs."),
 	"advice_behind":  say("Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS."),
 }
 

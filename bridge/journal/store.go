@@ -14,6 +14,10 @@ import (
 	"go.uber.org/zap"
 )
 
+// blockCache is for what is read of tables, mostly their indexes and filters. The store
+// takes the tables that it still has in memory, one or two, from the same cache.
+const blockCache = 16 << 20
+
 // openStore opens the store over a disk that is watched.
 func (j *Journal) openStore() error {
 	j.disk = &failStopFS{FS: j.o.FS, fail: j.fail, failed: j.failed, closing: j.stop, torn: make(chan error, 1)}
@@ -22,7 +26,6 @@ func (j *Journal) openStore() error {
 	if vfs.Root(j.o.FS) == vfs.Default && !j.o.ReadOnly {
 		j.presence = newPresence(j.o.Dir)
 	}
-	j.cache = pebble.NewCache(16 << 20)
 	type result struct {
 		db  *pebble.DB
 		err error
@@ -30,6 +33,7 @@ func (j *Journal) openStore() error {
 	opened := make(chan result, 1)
 	go func() {
 		j.tables = j.sizeTables()
+		j.cache = pebble.NewCache(int64(2*j.tables.size) + blockCache)
 		db, err := pebble.Open(j.o.Dir, j.pebbleOptions())
 		opened <- result{db, err}
 	}()
@@ -97,6 +101,9 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		po.Levels[i].Compression = func() *block.CompressionProfile { return sstable.MinLZCompression }
 	}
 	po.Experimental.CompactionScheduler = j.merges
+	// The store would merge tables time and again while a backlog drains, only because they
+	// have many tombstones. ReclaimPending does it once, behind the backlog.
+	po.Experimental.TombstoneDenseCompactionThreshold = -1
 	// Tables have either bodies or keys in them. Bodies come in the order of their keys,
 	// so tables of them are never in each other's way: they are moved down the levels
 	// as they are, while those of the small keys, which would else lie across all of

@@ -216,29 +216,36 @@ func (t *Learned) differences() []string {
 		all = append(all, "the assumed name is the real one")
 	}
 	for text, n := range t.members {
-		all = append(all, fmt.Sprintf("%s, in %d object(s)", text, n))
+		all = append(all, text+", in "+counted(n, "object"))
 	}
 	if known {
 		for shape, n := range t.Shapes {
 			if !strings.Contains(string(entry.Payload), shape) {
-				all = append(all, fmt.Sprintf("the payload is %s, not %s, in %d event(s)", shape, entry.Payload, n))
+				all = append(all, fmt.Sprintf("the payload is %s, not %s, in %s", shape, entry.Payload, counted(n, "event")))
 			}
 		}
 		for identity, n := range t.Identity {
 			if want := entry.Identity + " " + entry.IdentityType; identity != want {
-				all = append(all, fmt.Sprintf("the identity is %s, not %s, in %d object(s)", identity, want, n))
+				all = append(all, fmt.Sprintf("the identity is %s, not %s, in %s", identity, want, counted(n, "object")))
 			}
 		}
 	}
 	if known && entry.States != nil {
 		for state, n := range t.States {
 			if !slices.Contains(entry.States, state) {
-				all = append(all, fmt.Sprintf("state %s, in %d object(s)", state, n))
+				all = append(all, fmt.Sprintf("state %s, in %s", state, counted(n, "object")))
 			}
 		}
 	}
 	slices.Sort(all)
 	return all
+}
+
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
 }
 
 // Entry is the row that would describe the type in the catalogue, as Go.

@@ -34,10 +34,10 @@ var table = [][3]string{
 	// Refusals of NATS.
 	{"stream_limit", "the stream refuses it: it is at a limit and discards new messages, or cannot store: make room in it or raise its limits",
 		"el stream lo rechaza: llegó a un límite y descarta los mensajes nuevos, o no puede guardar. Hay que hacer lugar en él o subir sus límites"},
-	{"max_msg_size", "larger than the stream's max_msg_size: raise it, then replay this dead letter",
-		"supera el max_msg_size del stream: hay que subirlo y después publicar este evento"},
-	{"max_payload", "larger than the NATS server's max_payload: raise it, then replay this dead letter",
-		"supera el max_payload del servidor NATS: hay que subirlo y después publicar este evento"},
+	{"max_msg_size", "larger than the stream's max_msg_size: raise the limit, then replay",
+		"supera el max_msg_size del stream: hay que subir el límite y después publicar"},
+	{"max_payload", "larger than the NATS server's max_payload: raise the limit, then replay",
+		"supera el max_payload del servidor NATS: hay que subir el límite y después publicar"},
 	{"headers_too_large", "its headers are larger than JetStream's 64 KB, a limit that nothing raises: discard it",
 		"sus encabezados superan los 64 KB de JetStream, un límite que nada sube: hay que descartarlo"},
 	{"account_limit", "the NATS account is at its JetStream limit: raise it or make room",
@@ -86,7 +86,7 @@ var table = [][3]string{
 		"el stream {stream} no tiene el subject {subject}: hay que agregar {prefix}.> a sus subjects"},
 	{"other_stream_took", "stream {other} took subject {subject} instead of {stream}: take the subject from one and give it to the other",
 		"el stream {other} tomó el subject {subject} en lugar de {stream}: hay que quitárselo a uno y dárselo al otro"},
-	{"message_id_taken", `its message id "{id}" was used before for another event (message {sequence} of the stream): replay this dead letter, it gets a new one`,
+	{"message_id_taken", `its message id "{id}" was used before for another event (message {sequence} of the stream): a replay gives it a new one`,
 		"su id de mensaje «{id}» se usó antes para otro evento (mensaje {sequence} del stream): al publicarlo recibe uno nuevo"},
 	{"refused", "JetStream refuses it",
 		"JetStream lo rechaza"},
@@ -210,6 +210,7 @@ var (
 
 // patterns are what parameters are that cannot be anything; the rest are.
 var patterns = map[string]string{
+	"number":  `[0-9]+`,
 	"server":  `(?:[^\s/]+:[0-9]+|an address that cannot be read)`,
 	"family":  `(?:svix|webhook)`,
 	"family2": `(?:svix|webhook)`,

@@ -11,7 +11,7 @@ func TestExplain(t *testing.T) {
 		text, code string
 		params     map[string]string
 	}{
-		{"larger than the NATS server's max_payload: raise it, then replay this dead letter: nats: maximum payload exceeded", "max_payload", map[string]string{"detail": "nats: maximum payload exceeded"}},
+		{"larger than the NATS server's max_payload: raise the limit, then replay: nats: maximum payload exceeded", "max_payload", map[string]string{"detail": "nats: maximum payload exceeded"}},
 		{`delivery id "msg_1" was used before for other bytes (record 12)`, "id_reused", map[string]string{"id": "msg_1", "record": "12"}},
 		{"no acknowledgement in time", "no_answer", nil},
 		{"no acknowledgement in time: the server is paused, its disk full, the link broken, the stream without acks, or the NATS user without permission: context deadline exceeded", "no_answer", map[string]string{"detail": "context deadline exceeded", "detail.code": "timed_out"}},

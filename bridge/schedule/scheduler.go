@@ -57,7 +57,8 @@ type Options struct {
 	// MaxTasks and MaxKeys bound the tasks that are known, and their keys together.
 	// Room is false when they are reached.
 	MaxTasks, MaxKeys int
-	// RecordBytes bounds the records that tasks hold while they are ready.
+	// RecordBytes bounds the records that tasks hold before they are in flight. Those that
+	// wait for others of their keys have half of it at most.
 	RecordBytes int
 	// MaxAttempts is the number of the Retry that ends a task.
 	MaxAttempts int
@@ -129,7 +130,7 @@ func (s *Scheduler) Add(t *Task) bool {
 	}
 	if s.order.join(t) {
 		s.offer(t)
-	} else {
+	} else if s.recordBytes > s.o.RecordBytes/2 { // the rest is for tasks that are ready
 		s.dropRecord(t)
 	}
 	return true
@@ -142,7 +143,7 @@ func (s *Scheduler) known(t *Task) map[uint64]*Task {
 	return s.pending
 }
 
-// dropRecord lets go of the record of a task that has to wait: it may wait long.
+// dropRecord lets go of the record of a task that may have to wait long.
 func (s *Scheduler) dropRecord(t *Task) {
 	if t.Record != nil {
 		t.Record = nil

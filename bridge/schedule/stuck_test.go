@@ -57,3 +57,21 @@ func TestStuck(t *testing.T) {
 		t.Errorf("after one was stored: got %d held, %d behind", held, behind)
 	}
 }
+
+// A backlog has the events of one entity close together: those that wait for the first keep
+// what was read of them, as far as there is room, so that nothing is read twice.
+func TestRecordsThatWait(t *testing.T) {
+	s := schedule.New(schedule.Options{Window: 10, WindowBytes: 1000, MaxTasks: 100, MaxKeys: 100, RecordBytes: 1000, MaxAttempts: 3,
+		Backoff: func() schedule.Backoff { return everyMinute{} }})
+	var tasks []*schedule.Task
+	for i, key := range []uint64{1, 1, 1, 1, 2, 3} {
+		task := &schedule.Task{Seq: uint64(i + 1), Size: 200, Keys: []uint64{key}, Record: "read"}
+		s.Add(task)
+		tasks = append(tasks, task)
+	}
+	for i, want := range []any{"read", "read", nil, nil, "read", "read"} {
+		if got := tasks[i].Record; got != want {
+			t.Errorf("task %d: got the record %v, want %v", i+1, got, want)
+		}
+	}
+}

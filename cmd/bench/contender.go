@@ -180,8 +180,10 @@ func (c *contender) memory() int64 {
 }
 
 // settle waits until the processes have nothing left to do, for a while at most: what a
-// server does afterwards is part of its cost, and must not burden the next.
+// server does afterwards is part of its cost, and must not burden the next. Nor must what
+// the system has not written to the disk yet: a sync of the next would wait for it.
 func settle(ctx context.Context, contenders ...*contender) {
+	defer syscall.Sync()
 	const step = 100 * time.Millisecond
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && ctx.Err() == nil; {
 		before := make([]time.Duration, len(contenders))

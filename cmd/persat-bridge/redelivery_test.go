@@ -83,7 +83,7 @@ func TestTooLargeIsADeadLetterUntilTheLimitIsRaised(t *testing.T) {
 		t.Fatalf("got %d messages, want the small one: the rest flows", len(messages))
 	}
 	code, out, _ := b.tool("dead", "list")
-	if code != 0 || !strings.Contains(out, "max_payload: raise it, then replay this dead letter") {
+	if code != 0 || !strings.Contains(out, "max_payload: raise the limit, then replay") {
 		t.Errorf("dead list: exit %d\n%s", code, out)
 	}
 	if code, out, _ = b.tool("dead", "show", "msg_large", "--json"); code != 0 {

@@ -180,7 +180,7 @@ func TestStates(t *testing.T) {
 				"alerts cannot be delivered by alerts.urls[0] (slack) since 2026-11-26T10:00:00Z: no answer within 30s")
 		}, admin.Bad, 1, "12 events lost by the stream"},
 		{"14 a replay failed", func(s *bridge.Status) {
-			s.Replay = &bridge.Replay{Number: 3, Started: *ago(time.Hour), Ended: ago(time.Minute), Matched: 52, Published: 40, Failed: 10, Skipped: 2, Reason: "larger than the NATS server's max_payload: raise it, then replay this dead letter: nats: maximum payload exceeded"}
+			s.Replay = &bridge.Replay{Number: 3, Started: *ago(time.Hour), Ended: ago(time.Minute), Matched: 52, Published: 40, Failed: 10, Skipped: 2, Reason: "larger than the NATS server's max_payload: raise the limit, then replay: nats: maximum payload exceeded"}
 		}, admin.Good, 0, "nothing waiting"},
 	} {
 		s.set(c.change)

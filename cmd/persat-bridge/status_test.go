@@ -28,7 +28,7 @@ func TestStatusCommand(t *testing.T) {
 		t.Errorf("all is well: exit code %d, %q, %q", code, stdout, stderr)
 	}
 
-	if !strings.Contains(stdout, "  published     one by one: there was no backlog to measure atomic batches with\n") {
+	if !strings.Contains(stdout, "  published     one by one: atomic batches are tried with the next backlog\n") {
 		t.Errorf("how events are published: %q", stdout)
 	}
 

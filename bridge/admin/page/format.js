@@ -59,7 +59,10 @@ export function size(bytes) {
 // parameters for other languages where it is a known one.
 export function reason(r) { return explained(r.reason, r.reason_code, r.reason_params); }
 
-export function explained(text, code, params) { return (lang === 'es' && code && inSpanish(code, params || {}, '')) || text || ''; }
+export function explained(text, code, params) { return local((lang === 'es' && code && inSpanish(code, params || {}, '')) || text || ''); }
+
+// local has the times of a text as the page has them, but those of a command.
+const local = (text) => text.replaceAll(/(?<!--\w+ )\b\d{4}-\d\d-\d\dT[\d:.]+Z\b/g, (t) => clock(t));
 
 // inSpanish says a reason whose parameters have prefix before their names. A parameter may
 // be a reason itself.
