@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -115,11 +116,13 @@ func TestAcknowledgementOfAnotherDomain(t *testing.T) {
 			hub, leaf := natstest.HubAndLeaf(t, "leaf")
 			inHub, inLeaf := hub.JetStream(), leaf.JetStream()
 			makeStream(t, inHub, plain())
-			for range 5 {
-				if _, err := inHub.Publish(t.Context(), "persat.other", nil); err != nil {
+			// Through the leaf, which is told a moment later what the hub's streams want.
+			testwait.Eventually(t, "the hub gets what is published in the leaf", func() bool {
+				if err := inLeaf.Conn().Publish("persat.other", nil); err != nil {
 					t.Fatal(err)
 				}
-			}
+				return stored(t, inHub) >= 5
+			})
 			o := optionsFor(leaf.URL)
 			o.Connect.Domain = domain
 			s := connect(t, o)
