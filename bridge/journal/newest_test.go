@@ -56,17 +56,23 @@ func TestListIsOfOneMoment(t *testing.T) {
 	}
 }
 
+// appendBacklog appends n records, which are in other tables than what follows.
+func appendBacklog(t *testing.T, j *Journal, n int) (seqs []uint64) {
+	t.Helper()
+	for i := range n {
+		seqs = append(seqs, appendOne(t, j, record(i)).Seq)
+	}
+	if err := j.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return seqs
+}
+
 // A look for the newest pending record does not walk over all that once was pending.
 func TestReclaimPending(t *testing.T) {
 	j := open(t, t.TempDir())
 	const n = 3000
-	var seqs []uint64
-	for i := range n {
-		seqs = append(seqs, appendOne(t, j, record(i)).Seq)
-	}
-	if err := j.Flush(); err != nil { // a backlog is in other tables than its end
-		t.Fatal(err)
-	}
+	seqs := appendBacklog(t, j, n)
 	markPublished(t, j, seqs...)
 	steps := func() int {
 		t.Helper()

@@ -37,13 +37,7 @@ func TestBlocksAreCachedBesideTablesInMemory(t *testing.T) {
 func TestDrainDoesNotMergeTombstones(t *testing.T) {
 	j := open(t, t.TempDir())
 	const n = 2000
-	var seqs []uint64
-	for i := range n {
-		seqs = append(seqs, appendOne(t, j, record(i)).Seq)
-	}
-	if err := j.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	seqs := appendBacklog(t, j, n)
 	for part := 0; part < n; part += n / 4 {
 		for _, seq := range seqs[part : part+n/4] { // as a table that has hardly anything else
 			if err := j.db.Delete(seqKey(prefixPending, seq), nil); err != nil {
