@@ -68,8 +68,7 @@ func (d *differing) stream() jetstream.Stream {
 }
 
 func (d *differing) create() {
-	_, err := d.js().CreateStream(d.t.Context(), d.config)
-	d.must(err)
+	natstest.CreateStream(d.t, d.js(), d.config)
 }
 
 func (d *differing) update(change func(*jetstream.StreamConfig)) {

@@ -13,6 +13,7 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 // TestRecreatedStream: what to do is said, and replay does it.
@@ -184,10 +185,7 @@ func TestRecreatedAndFilledByOthers(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "PERSAT"); err != nil {
 		t.Fatal(err)
 	}
-	testwait.Eventually(t, "the stream is created", func() bool { // the server may still be taking the old one's files away
-		_, err := js.CreateStream(t.Context(), config)
-		return err == nil
-	})
+	natstest.CreateStream(t, js, config)
 	for i := range 10 { // another bridge, say
 		if _, err := js.Publish(t.Context(), "other.workorder.created", fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)

@@ -173,9 +173,7 @@ func makePartitions(t *testing.T, js jetstream.JetStream) {
 	if err := json.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, config)
 }
 
 // partitionConsumer is the example consumer with one partition.

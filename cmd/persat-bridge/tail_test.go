@@ -87,9 +87,8 @@ func publish(t *testing.T, natsURL string, events ...*bridge.Event) {
 	}
 }
 
-// store publishes as the bridge does, with another session while the event is held: nats-server
-// removes the directory of a deleted stream after its answer, and a create that comes
-// meanwhile fails with code 10049.
+// store publishes as the bridge does, with another session while the event is held: a stream that
+// was just deleted cannot be created at once (natstest.CreateStream).
 func store(ctx context.Context, t *testing.T, p *publisher.JetStream, e *bridge.Event) {
 	t.Helper()
 	for {

@@ -1,6 +1,7 @@
 package natstest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/internal/testproc"
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // Server is a nats-server with JetStream. It keeps its address and its store over a
@@ -193,4 +195,25 @@ func JetStream(t testing.TB, url string, options ...nats.Option) jetstream.JetSt
 		t.Fatal(err)
 	}
 	return js
+}
+
+// CreateStream creates a stream that may have been deleted a moment ago: nats-server removes
+// the directory of a deleted stream after its answer, and a create that comes meanwhile fails
+// with storeFailed.
+func CreateStream(t testing.TB, js jetstream.JetStream, config jetstream.StreamConfig) (created jetstream.Stream) {
+	t.Helper()
+	const storeFailed = 10049
+	testwait.Eventually(t, "stream "+config.Name+" is created", func() bool {
+		var err error
+		created, err = js.CreateStream(t.Context(), config)
+		var refused *jetstream.APIError
+		if errors.As(err, &refused) && refused.ErrorCode == storeFailed {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return true
+	})
+	return created
 }

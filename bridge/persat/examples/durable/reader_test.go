@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
@@ -27,10 +26,7 @@ func reader(js jetstream.JetStream) *Reader {
 
 func create(t *testing.T, js jetstream.JetStream, messages ...string) {
 	t.Helper()
-	testwait.Eventually(t, "the stream is created", func() bool {
-		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
-		return err == nil
-	})
+	natstest.CreateStream(t, js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	for _, m := range messages {
 		if _, err := js.Publish(t.Context(), "s", []byte(m)); err != nil {
 			t.Fatal(err)

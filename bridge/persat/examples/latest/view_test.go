@@ -376,9 +376,7 @@ func TestStreamIsRecreated(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), "PERSAT"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.js.CreateStream(t.Context(), stream.CachedInfo().Config); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, w.js, stream.CachedInfo().Config)
 	w.connect()
 	w.send(filled) // what the bridge fills it with is older than the bucket
 	w.publish("workorder.updated", `{"_id":"47","n":2}`)
