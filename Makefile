@@ -32,11 +32,12 @@ KUBERNETES  := cmd/persat-bridge/deploy/kubernetes
 demo:
 	$(GO) run ./cmd/persat-bridge demo
 
+# Without vet, which lint runs.
 test: tools
-	$(GO) test -count=1 -run '^TestAllocations$$' ./cmd/persat-bridge
-	$(GO) test -race -count=1 -timeout 20m -v -run '^TestSimulation$$' ./bridge/schedule ./bridge/integrity ./bridge/internal/sim
-	$(GO) test -race -shuffle=on -timeout 40m -skip '^TestSimulation$$' ./cmd/persat-bridge ./bridge ./bridge/journal ./... # the longest first
-	cd $(KUBERNETES) && $(GO) test -count=1 ./... # nothing in it is concurrent: no race detector
+	$(GO) test -vet=off -count=1 -run '^TestAllocations$$' ./cmd/persat-bridge
+	$(GO) test -vet=off -race -count=1 -timeout 20m -v -run '^TestSimulation$$' ./bridge/schedule ./bridge/integrity ./bridge/internal/sim
+	$(GO) test -vet=off -race -shuffle=on -timeout 40m -skip '^TestSimulation$$' ./cmd/persat-bridge ./bridge ./bridge/journal ./... # the longest first
+	cd $(KUBERNETES) && $(GO) test -vet=off -count=1 ./... # nothing in it is concurrent: no race detector
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
 	@command -v strace >/dev/null || echo "SKIPPED, NOT TESTED: a failing sync (no strace)"
@@ -56,16 +57,20 @@ lint:
 	$(GO) mod verify
 	cd $(KUBERNETES) && $(GO) vet ./... && $(GO) tool staticcheck ./... && $(GO) mod tidy -diff && $(GO) mod verify
 
-# Every fuzz target that there is, one after the other, in rounds of FUZZINPUTS
-# until its time is over. Not with a time for -fuzztime: when that ends, go test now and then
-# fails with "context deadline exceeded" and no input, because its coordinator sees
-# its own deadline before its workers do (internal/fuzz, Go 1.26).
+# Every fuzz target that there is, one after the other, in rounds of FUZZINPUTS until its
+# time is over. Not with a time for -fuzztime: when that ends, a fuzz test now and then fails
+# with "context deadline exceeded" and no input, because its coordinator sees its own
+# deadline before its workers do (internal/fuzz, Go 1.26). A package is linked once, as "go
+# test -fuzz" links it for each round.
 fuzz:
-	@set -e; for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; found=$$($(GO) env GOCACHE)/fuzz; module=$$($(GO) list -m); \
+	for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  $(GO) test -vet=off -c -fuzz . -o "$$dir/fuzz.test" $$package; \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$package/*_test.go | cut -c6-); do \
 	    echo "fuzz $$package $$target for $(FUZZSECONDS) s"; \
 	    end=$$(($$(date +%s) + $(FUZZSECONDS))); \
-	    while $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZINPUTS)x -fuzzminimizetime 20x $$package || exit 1; \
+	    while (cd $$package && "$$dir/fuzz.test" -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(FUZZINPUTS)x \
+	        -test.fuzzminimizetime 20x -test.fuzzcachedir "$$found/$$module/$${package#./}") || exit 1; \
 	      test $$(date +%s) -lt $$end; do :; done; \
 	  done; \
 	done
@@ -84,7 +89,7 @@ mutations:
 	$(GO) run ./internal/mutation
 
 compose-test:
-	$(GO) test ./cmd/persat-bridge -run '^TestCompose$$' -compose -count=1 -v -timeout 25m
+	$(GO) test -vet=off ./cmd/persat-bridge -run '^TestCompose$$' -compose -count=1 -v -timeout 25m
 
 # What lets some tests see, installed where that may be done: as root, with
 # apt-get. Only promtool is unpacked of its package, which would start a server. The
@@ -136,7 +141,7 @@ release: bin/$(GORELEASER)
 	COMMIT=$(COMMIT) bin/$(GORELEASER) release --clean --release-notes "$(RELEASE_NOTES)"
 
 package-test: bin/$(NFPM) completions tools
-	$(GO) test ./cmd/persat-bridge/deploy/packages -run '^TestPackages$$' -nfpm $(CURDIR)/bin/$(NFPM) -count=1 -v -timeout 15m
+	$(GO) test -vet=off ./cmd/persat-bridge/deploy/packages -run '^TestPackages$$' -nfpm $(CURDIR)/bin/$(NFPM) -count=1 -v -timeout 15m
 
 clean:
 	rm -rf bin dist artefacts

@@ -203,7 +203,7 @@ func (p *program) showLessons(l persat.Lessons) {
 	}
 	fmt.Fprintf(p.stdout, "%s of %s", counted(l.Events, "event", "events"), counted(len(l.Types), "type", "types"))
 	if l.Unusable > 0 {
-		fmt.Fprintf(p.stdout, ", %d body(ies) that are no events", l.Unusable)
+		fmt.Fprintf(p.stdout, ", %s", counted(l.Unusable, "body that is no event", "bodies that are no events"))
 	}
 	switch l.New {
 	case 0:

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -17,41 +18,39 @@ import (
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
-// childVariable makes a test binary be a nats-server with the configuration file that
-// it names.
-const childVariable = "PERSAT_TEST_NATS_SERVER"
+var building sync.Mutex
 
-// A child is the test binary itself. It must not run the tests again, and a TestMain
-// could forget to look: so it never gets that far.
-func init() {
-	if file := os.Getenv(childVariable); file != "" {
-		if err := serve(file); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-}
-
-// serve runs a server until SIGTERM.
-func serve(file string) error {
-	o, err := server.ProcessConfigFile(file)
+// program is the nats-server of the version in go.mod, built when it is first needed. The
+// race detector, which would find the races of nats-server and not ours, is not in it: with
+// it, a server takes several times the processor.
+func program(t testing.TB) string {
+	t.Helper()
+	building.Lock()
+	defer building.Unlock()
+	user, err := os.UserCacheDir()
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	o.NoSigs = true
-	s, err := server.NewServer(o)
+	dir := filepath.Join(user, "persat-bridge-test")
+	path := filepath.Join(dir, "nats-server-"+server.VERSION+"-"+runtime.Version())
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The tests of another package may build it at the same time.
+	own, err := os.MkdirTemp(dir, "building-")
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM)
-	s.ConfigureLogger()
-	s.Start()
-	<-stop
-	s.Shutdown()
-	s.WaitForShutdown()
-	return nil
+	defer os.RemoveAll(own)
+	built := filepath.Join(own, "nats-server")
+	testproc.BuildRelease(t, ".", "-ldflags", "-s -w", "-o", built, "github.com/nats-io/nats-server/v2")
+	if err := os.Rename(built, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // StartChild runs a server as a process of its own, which ends with the test. See Start
@@ -71,7 +70,7 @@ func NewChild(t testing.TB, extra string) *Server {
 	s.URL = "nats://" + s.Host
 	s.Configure(extra)
 	s.child = &testproc.Process{
-		TB: t, Name: "nats-server", Env: append(os.Environ(), childVariable+"="+s.file),
+		TB: t, Name: "nats-server", Path: program(t), Args: []string{"--config", s.file},
 		Ready: func() bool {
 			conn, err := net.DialTimeout("tcp", s.Host, time.Second)
 			return err == nil && conn.Close() == nil
