@@ -332,7 +332,8 @@ func (e *engine) findOlder() {
 		return
 	}
 	dir := e.t.TempDir()
-	archive, err := exec.Command("git", "-C", e.root, "archive", "--format=tar", "-o", filepath.Join(dir, "tree.tar"), commit).CombinedOutput()
+	// With the modes of a checkout: then the builder knows the same go.mod again.
+	archive, err := exec.Command("git", "-C", e.root, "-c", "tar.umask=0022", "archive", "--format=tar", "-o", filepath.Join(dir, "tree.tar"), commit).CombinedOutput()
 	if err == nil {
 		archive, err = exec.Command("tar", "-xf", filepath.Join(dir, "tree.tar"), "-C", dir).CombinedOutput()
 	}

@@ -43,7 +43,7 @@ func (e *engine) standIn(name string, changes []string, fill func(*tree)) {
 	if err := cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
-	files := &tree{t: e.t, w: tar.NewWriter(in), dirs: make(map[string]bool)}
+	files := &tree{t: e.t, w: tar.NewWriter(in), made: begin, dirs: make(map[string]bool)}
 	fill(files)
 	if err := files.w.Close(); err != nil {
 		e.t.Errorf("%s: %v", name, err)
@@ -82,6 +82,7 @@ func (e *engine) remove(name string) {
 type tree struct {
 	t    *testing.T
 	w    *tar.Writer
+	made time.Time
 	dirs map[string]bool
 }
 
@@ -97,7 +98,9 @@ func (f *tree) dir(name string, mode int64) {
 	}
 }
 
-// file copies the file from, through links, to the path to.
+// file copies the file from, through links, to the path to. It is new there: what go build
+// uses of its cache, it would mark as used if it were older than an hour, which copies it in
+// an image.
 func (f *tree) file(from, to string) {
 	f.t.Helper()
 	in, err := os.Open(from)
@@ -110,7 +113,7 @@ func (f *tree) file(from, to string) {
 		f.t.Fatal(err)
 	}
 	f.dir(filepath.Dir(strings.Trim(to, "/")), 0o755)
-	if err := f.w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.Trim(to, "/"), Mode: int64(info.Mode().Perm()) | 0o444, Size: info.Size()}); err != nil {
+	if err := f.w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: strings.Trim(to, "/"), Mode: int64(info.Mode().Perm()) | 0o444, Size: info.Size(), ModTime: f.made}); err != nil {
 		f.t.Fatal(err)
 	}
 	if _, err := io.Copy(f.w, in); err != nil {
@@ -196,7 +199,7 @@ func (e *engine) golang(name string) {
 		}
 		for _, part := range []string{"pkg/include", "pkg/tool", "src"} {
 			f.all(filepath.Join(goroot, part), filepath.Join("/usr/local/go", part), func(path string) bool {
-				return strings.HasSuffix(path, "_test.go") || filepath.Base(path) == "testdata"
+				return strings.HasSuffix(path, "_test.go") || filepath.Base(path) == "testdata" || path == filepath.Join(goroot, "src/cmd")
 			})
 		}
 		f.all(filepath.Join(cache, "cache/download"), "/modules", func(path string) bool {
