@@ -76,6 +76,7 @@ func (j *Journal) applySifted(data []byte, tail bool) (found, saved int, err err
 		return 0, 0, err
 	}
 	s := siftBatch(data)
+	described := make(map[[digestSize]byte]bool) // bodies that a state here tells of
 	for _, p := range s.pairs {
 		seq := binary.BigEndian.Uint64(p.key[1:])
 		again := p.key[0] == prefixPending && !s.appends[seq] && !tail
@@ -85,8 +86,9 @@ func (j *Journal) applySifted(data []byte, tail bool) (found, saved int, err err
 		switch {
 		case err == nil && len(v.digest) == digestSize:
 			body, hasBody = s.bodies[[digestSize]byte(v.digest)]
-			if hasBody && (seq == 0 || seq > bound) {
-				seq = body.seq
+			if hasBody {
+				described[[digestSize]byte(v.digest)] = true
+				seq = j.likelier(seq, body.seq, v.digest, bound)
 			}
 		case again:
 			v = value{}
@@ -129,6 +131,18 @@ func (j *Journal) applySifted(data []byte, tail bool) (found, saved int, err err
 		}
 	}
 	if !tail {
+		// A body without a state is of a record whose state is damaged. It is lost, and the
+		// body makes the report say so, also where no later record leaves a gap.
+		for sum, body := range s.bodies {
+			if described[sum] || body.seq == 0 || body.seq > bound || body.seq <= metaTrimmed.readable(j) {
+				continue
+			}
+			if _, err := j.Find(body.seq); errors.Is(err, ErrNotFound) {
+				if err := b.Set(seqKey(prefixBody, body.seq), body.bytes, nil); err != nil {
+					return found, saved, err
+				}
+			}
+		}
 		for _, key := range s.freed {
 			if _, err := j.get(key); err != nil {
 				continue // no key, but bytes that look like one
@@ -140,6 +154,23 @@ func (j *Journal) applySifted(data []byte, tail bool) (found, saved int, err err
 		}
 	}
 	return found, saved, j.write(func() error { return j.db.Apply(b, pebble.NoSync) })
+}
+
+// likelier is the sequence of a record of which the key of its state, in a damaged batch, says
+// seq, and the key of its body ofBody: one of them may be wrong.
+func (j *Journal) likelier(seq, ofBody uint64, sum []byte, bound uint64) uint64 {
+	switch known, err := j.Find(seq); {
+	case seq == 0 || seq > bound:
+		return ofBody
+	case err == nil && !bytes.Equal(known.Digest, sum): // it is another record's
+		return ofBody
+	case errors.Is(err, ErrNotFound) && ofBody != 0 && ofBody < seq:
+		// Where two records here have the same body, ofBody is of the later one.
+		if _, err := j.Find(ofBody); errors.Is(err, ErrNotFound) {
+			return ofBody
+		}
+	}
+	return seq
 }
 
 // pendAgain makes a record pending of which a damaged batch has a pending key and no body:
