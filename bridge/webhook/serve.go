@@ -48,7 +48,7 @@ var defaultTimeouts = timeouts{
 // A client should hear 503 and never a reset. HTTP/1.1 has no way to take back
 // a kept-alive connection: when the server closes it just as the next request
 // leaves the client, that request is lost, and the client cannot know whether it
-// was read. Hence the end in four steps:
+// was read. Hence the end in five steps:
 //
 //  1. Every request gets a 503 with "Connection: close"; those under way finish,
 //     and their answers say "close" too. So each connection in use ends in an
@@ -59,11 +59,14 @@ var defaultTimeouts = timeouts{
 //     left in the kernel's queue, where closing the listener would reset it.
 //  3. The listener closes behind those that waited in the kernel's queue, and the barrier
 //     opens: all get their 503, and who comes now is refused by the kernel.
-//  4. http.Server.Shutdown closes connections that nobody has used for seconds,
+//  4. Connections that came in at the end, and have not had their answer, are waited for as
+//     in step 1: once Shutdown has begun, net/http closes a connection without an answer
+//     when a request comes.
+//  5. http.Server.Shutdown closes connections that nobody has used for seconds,
 //     and waits for requests that are still being accepted.
 //
 // What stays is the request that leaves its client after seconds of silence
-// in the very moment of step 4. The sender repeats it.
+// in the very moment of step 5. The sender repeats it.
 func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
 	log, err := zap.NewStdLogAt(s.log, zap.DebugLevel)
 	if err != nil {
@@ -120,6 +123,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	<-served
 	s.barrier.Store(nil)
 	close(barrier)
+	conns.waitForUsed(bound, time.Now(), s.timeouts.recent)
 
 	if err := hs.Shutdown(bound); err != nil {
 		hs.Close()

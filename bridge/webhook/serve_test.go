@@ -109,6 +109,59 @@ func TestServeStopsUnderLoad(t *testing.T) {
 	}
 }
 
+// A client that has got in before nobody listened any more, and sends its request after
+// that, was cut off without an answer.
+func TestServeAnswersWhoGotInLast(t *testing.T) {
+	f := newFixture(t, Options{})
+	f.timeouts.recent = 15 * time.Second
+	entered, leave := make(chan struct{}), make(chan struct{})
+	f.acceptor.accept = func(context.Context, bridge.Delivery) (bridge.Outcome, error) {
+		close(entered)
+		<-leave
+		return bridge.Accepted, nil
+	}
+	address, stop := f.serving(nil)
+	under := make(chan struct{}) // so that there is time to get in while it drains
+	go func() {
+		defer close(under)
+		if res, err := http.DefaultClient.Do(posted(t, address, "msg_1")); err != nil {
+			t.Errorf("request under way: %v", err)
+		} else {
+			res.Body.Close()
+		}
+	}()
+	reached(t, entered)
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	testwait.Eventually(t, "it drains", f.draining.Load)
+	last, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer last.Close()
+	close(leave)
+	<-under
+	testwait.Eventually(t, "nobody listens", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	time.Sleep(100 * time.Millisecond) // the end would have come
+	fmt.Fprintf(last, "GET /webhooks/persat HTTP/1.1\r\nHost: %s\r\n\r\n", address)
+	res, err := http.ReadResponse(bufio.NewReader(last), nil)
+	if err != nil {
+		t.Fatalf("it got no answer: %v", err)
+	}
+	if got := checkReply(t, res); got.code != 503 || !res.Close {
+		t.Errorf("got %d, closes %t, want 503 and close", got.code, res.Close)
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("serve: %v", err)
+	}
+}
+
 func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	f := newFixture(t, Options{})
 	entered, leave := make(chan struct{}), make(chan struct{})
