@@ -65,7 +65,7 @@ lint:
 fuzz:
 	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; found=$$($(GO) env GOCACHE)/fuzz; module=$$($(GO) list -m); \
 	for package in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
-	  $(GO) test -vet=off -c -fuzz . -o "$$dir/fuzz.test" $$package; \
+	  $(GO) test -vet=off -ldflags '-s -w' -c -fuzz . -o "$$dir/fuzz.test" $$package; \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$package/*_test.go | cut -c6-); do \
 	    echo "fuzz $$package $$target for $(FUZZSECONDS) s"; \
 	    end=$$(($$(date +%s) + $(FUZZSECONDS))); \

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
@@ -332,8 +334,7 @@ func (e *engine) findOlder() {
 		return
 	}
 	dir := e.t.TempDir()
-	// With the modes of a checkout: then the builder knows the same go.mod again.
-	archive, err := exec.Command("git", "-C", e.root, "-c", "tar.umask=0022", "archive", "--format=tar", "-o", filepath.Join(dir, "tree.tar"), commit).CombinedOutput()
+	archive, err := exec.Command("git", "-C", e.root, "archive", "--format=tar", "-o", filepath.Join(dir, "tree.tar"), commit).CombinedOutput()
 	if err == nil {
 		archive, err = exec.Command("tar", "-xf", filepath.Join(dir, "tree.tar"), "-C", dir).CombinedOutput()
 	}
@@ -345,4 +346,51 @@ func (e *engine) findOlder() {
 	}
 	e.older = dir
 	e.t.Logf("upgraded from %s", git("log", "-1", "--format=%h %cs %s", commit))
+}
+
+// olderImage makes the image of what is upgraded from as its Dockerfile says, but for where
+// the programs are built: here, as the builder takes minutes for what is no part of an upgrade.
+func (e *engine) olderImage() {
+	e.t.Helper()
+	dockerfile, err := os.ReadFile(filepath.Join(e.older, "Dockerfile"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	const from = "\nFROM scratch\n"
+	_, stage, found := strings.Cut(string(dockerfile), from)
+	if !found {
+		e.t.Fatalf("the Dockerfile of what is upgraded from has no %q", from)
+	}
+	dir := e.t.TempDir()
+	write := func(name string, content []byte) {
+		e.t.Helper()
+		name = filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			e.t.Fatal(err)
+		}
+		if err := os.WriteFile(name, content, 0o644); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	write("Dockerfile", []byte(strings.TrimPrefix(from, "\n")+strings.ReplaceAll(stage, "--from=build ", "")))
+	for to, name := range map[string]string{
+		"etc/ssl/certs/ca-certificates.crt":  "/etc/ssl/certs/ca-certificates.crt",
+		"usr/local/go/lib/time/zoneinfo.zip": filepath.Join(e.output("go", "env", "GOROOT"), "lib/time/zoneinfo.zip"),
+	} {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		write(to, content)
+	}
+	image := filepath.Join(dir, "image")
+	testproc.BuildRelease(e.t, e.older, "-ldflags", "-s -w -X main.version="+olderTag, "-o", filepath.Join(image, "persat-bridge"), "./cmd/persat-bridge")
+	testproc.BuildRelease(e.t, e.older, "-ldflags", "-s -w", "-o", filepath.Join(image, "setup"), "./cmd/persat-bridge/deploy/setup")
+	for volume, mode := range map[string]os.FileMode{"data": 0o700, "tmp": 0o777 | os.ModeSticky} {
+		volume = filepath.Join(image, volume)
+		if err := errors.Join(os.Mkdir(volume, 0o700), os.Chmod(volume, mode)); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	e.output("docker", "build", "-q", "-t", "persat-bridge:"+olderTag, dir)
 }

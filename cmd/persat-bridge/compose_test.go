@@ -38,6 +38,7 @@ func TestCompose(t *testing.T) {
 	e.golang(e.baseImage("Dockerfile", `(?m)^FROM (golang:\S+)`))
 	e.nats(e.baseImage("docker-compose.yml", `(?m)image: (nats:\S+)`))
 	t.Cleanup(func() { e.docker("rmi", "-f", "persat-bridge:"+testTag, "persat-bridge:"+olderTag) })
+	e.olderImage()
 	t.Logf("base images: %v", time.Since(begin).Round(time.Second))
 
 	t.Run("needs the secret", func(t *testing.T) {

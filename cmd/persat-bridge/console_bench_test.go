@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -25,7 +26,8 @@ const consoleEvents = 1_000_000
 // browser: how long it takes to open (open-ms), how long a filter takes to answer
 // (filter-ms, and replay-count-ms for a dry run of all), and what is left of the accept
 // throughput while an open page asks (open/closed, the median of rounds that take turns;
-// closed/closed is how far from 1 chance alone comes).
+// closed/closed is how far from 1 chance alone comes), and how much of this machine's
+// processors the page costs the bridge meanwhile (open-cpu-%).
 //
 //	go test -run '^$' -bench Console -benchtime 1x -timeout 30m ./cmd/persat-bridge
 func BenchmarkConsole(b *testing.B) {
@@ -76,23 +78,32 @@ func BenchmarkConsole(b *testing.B) {
 			counts = append(counts, time.Since(begin))
 		}
 		asked := asksOf(b, p, target.admin)
-		var open, same []float64
+		const round = 4 * time.Second
+		var open, same, costs []float64
+		// work is how many events were accepted, and the processor time of each.
+		work := func() (events, each float64) {
+			before := target.metric("process_cpu_seconds_total")
+			events = load(b, target, body, round)
+			return events, (target.metric("process_cpu_seconds_total") - before) / events
+		}
 		for range 10 {
-			before := load(b, target, body, 2*time.Second)
+			before, eachBefore := work()
 			ctx, closePage := context.WithCancel(b.Context())
 			closed := make(chan struct{})
 			go func() { askAgain(ctx, asked); close(closed) }()
-			with := load(b, target, body, 2*time.Second)
+			with, each := work()
 			closePage()
 			<-closed
-			after := load(b, target, body, 2*time.Second)
+			after, eachAfter := work()
 			open, same = append(open, 2*with/(before+after)), append(same, after/before)
+			costs = append(costs, (each-(eachBefore+eachAfter)/2)*with/round.Seconds()/float64(runtime.NumCPU())*100)
 		}
 		b.ReportMetric(middle(opens).Seconds()*1000, "open-ms")
 		b.ReportMetric(middle(filters).Seconds()*1000, "filter-ms")
 		b.ReportMetric(middle(counts).Seconds()*1000, "replay-count-ms")
 		b.ReportMetric(middle(open), "open/closed")
 		b.ReportMetric(middle(same), "closed/closed")
+		b.ReportMetric(middle(costs), "open-cpu-%")
 	}
 	b.ReportMetric(0, "ns/op")
 }

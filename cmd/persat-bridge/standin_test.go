@@ -186,7 +186,7 @@ func (e *engine) golang(name string) {
 	}
 	// What the Dockerfile compiles was compiled here before, all but the first
 	// time: with -trimpath the results do not depend on where that was.
-	built := e.gocache()
+	built := testproc.BuildRelease(e.t, e.root, "-o", e.t.TempDir(), "./cmd/persat-bridge", "./cmd/persat-bridge/deploy/setup")
 	e.standIn(name, changes, func(f *tree) {
 		f.dir("tmp", 0o1777)
 		f.dir("root", 0o700)
@@ -207,18 +207,6 @@ func (e *engine) golang(name string) {
 		})
 		f.all(built, "/gocache", nil)
 	})
-}
-
-// gocache builds what the Dockerfile builds, and returns the cache that has it.
-func (e *engine) gocache() (dir string) {
-	roots := []string{e.root}
-	if e.older != e.root {
-		roots = append(roots, e.older)
-	}
-	for _, root := range roots {
-		dir = testproc.BuildRelease(e.t, root, "-o", e.t.TempDir(), "./cmd/persat-bridge", "./cmd/persat-bridge/deploy/setup")
-	}
-	return dir
 }
 
 // nats is the NATS image: the server of the version that go.mod names.
