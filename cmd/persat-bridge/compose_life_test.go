@@ -308,8 +308,8 @@ func (c *project) piped(stdin io.Reader, stdout io.Writer, args ...string) (stri
 }
 
 // findOlder finds what is upgraded from: the newest release, or else the oldest of the last
-// commits that has the dependencies of this one, because no others can be had in the
-// stand-in for the Go image. A shallow clone, or none, has none: then it is this tree.
+// commits that has the dependencies of this one, which are here. A shallow clone, or none, has
+// none: then it is this tree.
 func (e *engine) findOlder() {
 	e.t.Helper()
 	git := func(args ...string) string {
