@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,23 +36,45 @@ func Eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-// FreePort returns a port of the loopback that was free a moment ago. It is below those
-// that Linux gives to outgoing connections (32768 and up): a server that is away for a
-// moment finds it free again, however many clients call meanwhile.
+// ports are those that this process gives to its tests: from a block that no other test
+// process gives from, as it holds the block's first port.
+var ports struct {
+	sync.Mutex
+	next, above int
+	held        []net.Listener
+}
+
+// FreePort returns a port of the loopback that is free, and that no other test gets. It is
+// below those that Linux gives to outgoing connections (32768 and up): a server that is away
+// for a moment finds it free again, however many clients call meanwhile.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	const lowest, above = 12_000, 32_000
+	const lowest, above, block = 12_000, 32_000, 100
+	ports.Lock()
+	defer ports.Unlock()
 	for {
-		port := lowest + rand.IntN(above-lowest)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
+		begins := ports.next == ports.above
+		if begins {
+			ports.next = lowest + block*rand.IntN((above-lowest)/block)
+			ports.above = ports.next
 		}
-		if err != nil {
+		port := ports.next
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE) && begins:
+			continue
+		case err != nil && !errors.Is(err, syscall.EADDRINUSE):
 			t.Fatal(err)
 		}
-		l.Close()
-		return port
+		ports.next++
+		switch {
+		case begins:
+			ports.above = port + block
+			ports.held = append(ports.held, l)
+		case err == nil:
+			l.Close()
+			return port
+		}
 	}
 }
 

@@ -121,6 +121,7 @@ function take(page) {
 }
 
 export async function older() {
+  if (list.searching) return; // the button may not show it yet
   const turn = ++list.turn;
   list.live = false; // what comes in must not push away what was asked for
   list.searching = true;
