@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
@@ -103,12 +102,7 @@ func TestDeliveriesPassIdleStrangers(t *testing.T) {
 // A connection whose event is being written keeps its place.
 func TestConnectionInAcceptIsKept(t *testing.T) {
 	f := newFixture(t, Options{MaxConnections: 3})
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f.acceptor.accept = func(context.Context, bridge.Delivery) (bridge.Outcome, error) {
-		close(entered)
-		<-leave
-		return bridge.Accepted, nil
-	}
+	entered, leave := f.held()
 	address, _ := f.serving(nil)
 	code := make(chan int, 1)
 	r := posted(t, address, "msg_1")

@@ -42,6 +42,17 @@ func (f *fixture) serving(tlsConfig *tls.Config) (address string, stop func() er
 	return l.Addr().String(), stop
 }
 
+// held makes the one delivery that comes wait in Accept, from entered until leave is closed.
+func (f *fixture) held() (entered, leave chan struct{}) {
+	entered, leave = make(chan struct{}), make(chan struct{})
+	f.acceptor.accept = func(context.Context, bridge.Delivery) (bridge.Outcome, error) {
+		close(entered)
+		<-leave
+		return bridge.Accepted, nil
+	}
+	return entered, leave
+}
+
 func posted(t *testing.T, address, id string) *http.Request {
 	t.Helper()
 	h, err := Sign(secretA, id, time.Now(), []byte(event))
@@ -114,12 +125,7 @@ func TestServeStopsUnderLoad(t *testing.T) {
 func TestServeAnswersWhoGotInLast(t *testing.T) {
 	f := newFixture(t, Options{})
 	f.timeouts.recent = 15 * time.Second
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f.acceptor.accept = func(context.Context, bridge.Delivery) (bridge.Outcome, error) {
-		close(entered)
-		<-leave
-		return bridge.Accepted, nil
-	}
+	entered, leave := f.held()
 	address, stop := f.serving(nil)
 	under := make(chan struct{}) // so that there is time to get in while it drains
 	go func() {
@@ -164,12 +170,7 @@ func TestServeAnswersWhoGotInLast(t *testing.T) {
 
 func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	f := newFixture(t, Options{})
-	entered, leave := make(chan struct{}), make(chan struct{})
-	f.acceptor.accept = func(context.Context, bridge.Delivery) (bridge.Outcome, error) {
-		close(entered)
-		<-leave
-		return bridge.Accepted, nil
-	}
+	entered, leave := f.held()
 	address, stop := f.serving(nil)
 	answered := make(chan reply, 1)
 	go func() {
