@@ -96,6 +96,8 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		L0CompactionThreshold: 2 * j.tables.most,
 		L0StopWritesThreshold: 256,
 	}
+	// Blocks stay small, at the store's 4 KiB: with 16 KiB the journal's part of a drain costs
+	// a third less, but a damaged block of keys takes a hundred records with it, not thirty.
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].Compression = func() *block.CompressionProfile { return sstable.MinLZCompression }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -61,6 +62,7 @@ func (v *value) dead(seq uint64) DeadItem {
 
 func (v *value) append(b []byte) []byte {
 	start := len(b)
+	b = slices.Grow(b, 64+len(v.key)+len(v.header)+len(v.reason)+len(v.digest)) // 64: all numbers
 	b = append(b, valueVersion, 0, 0, 0, 0)
 	b = appendTime(b, fieldAppended, v.appended)
 	if v.key != "" {
