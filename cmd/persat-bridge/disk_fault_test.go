@@ -26,9 +26,9 @@ func fillDisk(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for size := 1 << 20; size > 0; {
-		if n, err := f.Write(bytes.Repeat([]byte{1}, size)); err != nil && n == 0 {
-			size /= 2
+	for block := bytes.Repeat([]byte{1}, 1<<20); len(block) > 0; {
+		if n, err := f.Write(block); err != nil && n == 0 {
+			block = block[:len(block)/2]
 		}
 	}
 }
@@ -279,10 +279,10 @@ func TestEmbeddedDiskFull(t *testing.T) {
 		after  func(t *testing.T, disk string) // the disk is full
 	}{
 		"full at the start": {
-			size: "600m",
+			size: "300m",
 			before: func(t *testing.T, disk string) {
 				fillDisk(t, filepath.Join(disk, "other"))
-				if err := os.Truncate(filepath.Join(disk, "other"), 598<<20); err != nil {
+				if err := os.Truncate(filepath.Join(disk, "other"), 298<<20); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -291,13 +291,13 @@ func TestEmbeddedDiskFull(t *testing.T) {
 		"filled by the stream, and made larger": {
 			size: "60m",
 			after: func(t *testing.T, disk string) {
-				if err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, "size=600m"); err != nil {
+				if err := syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT, "size=300m"); err != nil {
 					t.Error(err)
 				}
 			},
 		},
 		"filled by something else": {
-			size:  "600m",
+			size:  "300m",
 			while: func(t *testing.T, disk string) { fillDisk(t, filepath.Join(disk, "other")) },
 			after: func(t *testing.T, disk string) { _ = os.Remove(filepath.Join(disk, "other")) },
 		},
@@ -312,7 +312,7 @@ func TestEmbeddedDiskFull(t *testing.T) {
 			}
 			b.Start()
 			o := newOracle(t, b.url)
-			o.padding = 900_000
+			o.padding = 300_000
 			ctx, stop := context.WithCancel(t.Context())
 			var sending sync.WaitGroup
 			sending.Go(func() { o.post(ctx, 40) })

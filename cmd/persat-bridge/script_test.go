@@ -6,6 +6,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/persat-bridge/persat-bridge/internal/testproc"
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
@@ -20,6 +21,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, fmt.Sprint(testwait.FreePort(t)))
 			}
 			e.Setenv("SECRET", testSecret)
+			e.Vars = append(e.Vars, testproc.EndAtOnce)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},

@@ -14,6 +14,10 @@ import (
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
+// EndAtOnce, in a program's environment, spares it the second that one with the race
+// detector waits before it ends.
+const EndAtOnce = "GORACE=atexit_sleep_ms=0"
+
 // Process is a program in a process of its own that ends with the test: the test binary
 // once more, which has to find in Env that it is another program now, or the one at Path.
 type Process struct {
@@ -60,6 +64,7 @@ func (p *Process) Launch() {
 	}
 	cmd := exec.Command(path, p.Args...)
 	cmd.Env = p.Env
+	cmd.Env = append(cmd.Environ(), EndAtOnce)
 	cmd.Stdout, cmd.Stderr = &p.Output, &p.Output
 	if p.Stderr != nil {
 		cmd.Stderr = p.Stderr
