@@ -36,7 +36,7 @@ demo:
 test: tools
 	$(GO) test -vet=off -count=1 -run '^TestAllocations$$' ./cmd/persat-bridge
 	$(GO) test -vet=off -race -count=1 -timeout 20m -v -run '^TestSimulation$$' ./bridge/schedule ./bridge/integrity ./bridge/internal/sim
-	$(GO) test -vet=off -race -shuffle=on -timeout 40m -skip '^TestSimulation$$' ./cmd/persat-bridge ./bridge ./bridge/journal ./... # the longest first
+	$(GO) test -vet=off -race -shuffle=on -parallel 4 -timeout 40m -skip '^TestSimulation$$' ./cmd/persat-bridge ./bridge ./bridge/journal ./... # the longest first
 	cd $(KUBERNETES) && $(GO) test -vet=off -count=1 ./... # nothing in it is concurrent: no race detector
 	@command -v chromium >/dev/null || echo "SKIPPED, NOT TESTED: the status page (no chromium)"
 	@command -v promtool >/dev/null || test -x bin/promtool || echo "SKIPPED, NOT TESTED: the alert rules (no promtool)"
