@@ -58,12 +58,13 @@ func TestPage(t *testing.T) {
 	// Quiet.
 	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
 	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
-	p.waitFor("what to register", `$('#first-panel').includes('/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
+	p.waitFor("what to register", `$('#first-panel').includes('https://<your-host>/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
 	p.shoot("first day")
 	if response, err := http.Post(b.url, "application/json", strings.NewReader("{}")); err != nil || response.Body.Close() != nil {
 		t.Fatal(err)
 	}
-	p.waitFor("what was refused", `$('#refused').includes('persat missing_signature · 1 time') && $('#refused').includes('from 127.0.0.1') && $('#refused').includes('persat-bridge capture')`)
+	p.waitFor("what was refused", `/persat · missing_signature: without any signature header · once, at \d\d:\d\d:\d\d from 127\.0\.0\.1\n/.test($('#refused')) && document.querySelector('#refused code').innerText === 'persat-bridge capture'`)
+	p.waitFor("it is told beside the address", `$('#first-panel').includes('1 request arrived and was refused: see Refused requests') && document.querySelector(document.querySelector('#first-refused-link').getAttribute('href'))`)
 
 	// What the catalogue does not know is shown, and no value of it.
 	post([]byte(`{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"sEcReT"}}`))
@@ -315,10 +316,10 @@ func (p *browser) open(url string) {
 }
 
 // waitFor waits until an expression is true; $(selector) in it is the text that is
-// to be read there.
+// to be read there, with plain spaces.
 func (p *browser) waitFor(what, expression string) {
 	p.t.Helper()
-	script := `(() => { const $ = (s) => document.querySelector(s)?.innerText ?? ''; return !!(` + expression + `) })()`
+	script := `(() => { const $ = (s) => (document.querySelector(s)?.innerText ?? '').replaceAll('\u00a0', ' '); return !!(` + expression + `) })()`
 	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		yes, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](script))
 		if err != nil {

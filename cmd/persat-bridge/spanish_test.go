@@ -85,7 +85,7 @@ func TestPageSpanish(t *testing.T) {
 		}
 		text, words, _ := strings.Cut(got, "\x00")
 		for _, part := range english {
-			if strings.Contains(text, part) {
+			if strings.Contains(strings.ToLower(text), strings.ToLower(part)) { // the page may begin a sentence with it
 				t.Errorf("%s: the Spanish page says %q", state, part)
 			}
 		}

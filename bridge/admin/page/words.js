@@ -5,6 +5,9 @@
 const s = (n, one, many) => (n === 1 ? one : many);
 // desde is since when: a time of day has an article, a day has another.
 const desde = (at) => (/^\d\d:/.test(at) ? `desde las ${at}` : `desde el ${at}`);
+// on and el are the same of when.
+const on = (at) => (/^\d\d:/.test(at) ? `at ${at}` : `on ${at}`);
+const el = (at) => (/^\d\d:/.test(at) ? `a las ${at}` : `el ${at}`);
 
 export const words = {
   en: {
@@ -45,7 +48,7 @@ export const words = {
     dead_total: (n, t, can, canT, groups) => `${t} for ${groups} ${s(groups, 'reason', 'reasons')}; ${can === n ? s(n, 'it can be published', 'all can be published') : can ? `${canT} can be published` : s(n, 'it can never be published', 'none can be published')}`,
     replay_one: 'Replay', discard_one: 'Discard', details: 'Details', never: (n) => s(n, 'it can never be published', 'they can never be published'), replay_all: 'Replay all', discard_all: 'Discard all',
     replay_group: (n, t) => s(n, 'Replay', `Replay ${t}`), replay_some: (t) => `Replay the ${t} that can`, discard_group: (n, t) => s(n, 'Discard', `Discard ${t}`), show_more: (t) => `${t} more`,
-    without_type: 'without a type', died_between: (a, b) => (a === b ? a : `${a} – ${b}`),
+    without_type: 'no valid type', died_between: (a, b) => (a === b ? a : `${a} – ${b}`),
     ask_replay: (n, t) => `Replay ${t} dead ${s(n, 'letter', 'letters')}? ${s(n, 'It is', 'They are')} published again now.`,
     ask_replay_some: (n, t, of, rest, restT) => `${t} of ${of} can be published. Replay ${s(n, 'it', `those ${t}`)}? The other ${s(rest, 'one stays', `${restT} stay`)}.`,
     ask_discard: (n, t) => `Discard ${t} dead ${s(n, 'letter', 'letters')}?`,
@@ -55,7 +58,7 @@ export const words = {
     refused_some: (n, t) => `${t} cannot be published as ${s(n, 'it is', 'they are')} and ${s(n, 'stays', 'stay')}.`,
 
     flow: 'Events', per_minute: 'per minute', accepted: 'Accepted', published: 'Published', pending: 'Waiting', pending_chart: 'Waiting for NATS',
-    accept_latency: 'Accept', accept_latency_note: 'request in to 2xx', publish_latency: 'End to end', publish_latency_note: 'accepted to stored in the stream', median: 'Median', p99: '99 %',
+    accept_latency: 'Accept', accept_latency_note: 'request in to 2xx', publish_latency: 'End to end', publish_latency_note: 'accepted to stored in the stream', median: 'Median', p99: '99\u00a0%',
 
     events: 'Events', search: 'Search in ids, types, entities, reasons', any_state: 'Any state', state_pending: 'waiting', state_published: 'published', state_dead: 'dead', state_discarded: 'discarded',
     live: 'Live', paused: 'Paused', fresh: (n, t) => `${t} new`, more_filters: 'More filters', all_sources: 'All sources', entity: 'Entity', from_time: 'Accepted from', to_time: 'to',
@@ -64,7 +67,7 @@ export const words = {
     no_events: 'No events yet.', no_match: 'No matching events.', no_match_yet: 'No matching event so far.',
 
     record: (n) => `Record ${n}`, record_name: 'Record', state: 'State', subject: 'Subject', source: 'Source', delivery_id: 'Delivery id', entities: 'Entities', stream_sequence: 'Stream sequence',
-    accepted_at: 'Accepted', published_at: 'Published', died_at: 'Dead since', discarded_at: 'Discarded', after: (t) => `after ${t}`, attempts_name: 'Attempts', replay_name: 'Replay', replay_number: (t) => `number ${t}`, size: 'Body',
+    accepted_at: 'Accepted', published_at: 'Published', died_at: 'Dead since', discarded_at: 'Discarded', after: (t) => `after ${t}`, attempts_name: 'Attempts', replay_name: 'Replay', replay_number: (t) => `number ${t}`, size: 'Size',
     from: (a) => `from ${a}`, pulled: 'fetched from the polling endpoint', failures: 'Failed attempts', headers: 'Headers in the stream', body: 'Body', close: 'Close',
     class_link_down: 'no connection:', class_held: 'refused:', class_rejected: 'rejected:', class_unknown: 'failed:',
     no_body: 'The body is no longer kept.', body_cut: (t) => `The first ${t} KiB are shown. The download has all of it.`, unseen: 'Characters that are not seen are shown by their numbers.', bytes: (t) => `${t} bytes`,
@@ -75,7 +78,7 @@ export const words = {
     since: 'Accepted since', until: 'until (empty: now)', type: 'Type', all_types: 'All types', replay_go: 'Count and replay…',
     ask_replay_time: (n, t) => `Publish ${t} ${s(n, 'event', 'events')} again?`, replay_nothing: 'No published event of that time is kept.',
     replay_running: (done, all) => `Replaying: ${done} of ${all}`, replay_done: (done, all, at) => `Last replay: ${done} of ${all} published, ended ${at}`,
-    replay_failed: (t, r) => `${t} failed: ${r}`, replay_skipped: (n, t) => `${t} no longer kept`, cancel_replay: 'Stop this replay', replay_cancelled: 'No more events are taken.',
+    replay_failed: (t) => `${t} failed`, replay_skipped: (n, t) => `${t} no longer kept`, cancel_replay: 'Stop this replay', replay_cancelled: 'No more events are taken.',
 
     stream: 'NATS and stream', server: 'NATS server', address: 'Address', connected: 'Connected since', cluster: 'Cluster', leader: 'leader', name: 'Stream', subjects: 'Subjects', messages: 'Messages', sequences: 'Sequences', storage: 'Storage', limits: 'Limits',
     replicas: (n) => `${n} ${s(n, 'replica', 'replicas')}`, unlimited: 'none', max_age: (t) => `age ${t}`, duplicates: 'Duplicate window', sending: 'Sent', consumers: 'Consumers', created: 'Created', differences: 'Not as configured', full_discards: (t) => `when full, discards ${t}`, embedded: 'the embedded server',
@@ -87,9 +90,13 @@ export const words = {
     types: 'Events by type', types_none: 'None in this range.', course: 'Course', history: 'History', range_15m: '15 min', range_1h: '1 h', range_24h: '24 h', range_72h: '72 h', history_reading: 'Reading the journal for what was before…', as_table: 'As a table', time: 'Time',
     first: 'Before the first event', first_note: 'No event has arrived yet. Register this address at the sender, with the host name under which it is reached from outside:', first_try: 'To try it, on this host:', endpoint_local: (url) => `here: ${url}`, endpoint_pulled: 'is fetched from its polling endpoint', auth: (a) => `auth: ${a}`,
     learned: (n, t) => s(n, '1 thing that the catalogue does not know', `${t} things that the catalogue does not know`), learned_note: "Of the newest 5,000 events. 'persat-bridge learn' shows all, with the catalogue entries that would describe them.",
-    refused: 'Refused requests', refused_none: 'None since this process started.', refused_times: (n, t) => `${t} ${s(n, 'time', 'times')}`, refused_last: (at, a) => `the last at ${at}${a ? ` from ${a}` : ''}`,
+    refused: 'Refused requests', refused_none: 'None since this process started.', refused_times: (n, t, at, a) => `${n === 1 ? 'once, ' : `${t} times, the last `}${on(at)}${a ? ` from ${a}` : ''}`,
     log: 'Log level', log_note: 'Holds until the bridge restarts.',
     days: 'd', hours: 'h', minutes: 'min', seconds: 's', failed: (r) => `That did not work: ${r}`,
+    at: on, empty: 'none', not_connected: 'not connected', other_type: 'other or no valid type', under: (t) => `under ${t}`,
+    see: (t) => `see ${t}`, first_refused: (n, t) => `${t} ${s(n, 'request arrived and was', 'requests arrived and were')} refused:`, your_host: '<your-host>',
+    reason_name: 'Reason', no_replay_type: 'No Replay: an event without a valid type can never be published.', no_replay_body: 'No Replay: its body is no longer kept.',
+    fewer_filters: 'Fewer filters', pause: 'Click to pause the list.', go_on: 'Click to have new events in the list as they come.',
   },
   es: {
     title: 'Estado', skip: 'Ir al contenido', language: 'Idioma',
@@ -129,7 +136,7 @@ export const words = {
     dead_total: (n, t, can, canT, groups) => `${t} por ${groups} ${s(groups, 'motivo', 'motivos')}; ${can === n ? s(n, 'se puede publicar', 'todos se pueden publicar') : can ? `${canT} se ${s(can, 'puede', 'pueden')} publicar` : s(n, 'no se puede publicar nunca', 'ninguno se puede publicar')}`,
     replay_one: 'Publicar', discard_one: 'Descartar', details: 'Detalle', never: (n) => s(n, 'no se puede publicar nunca', 'no se pueden publicar nunca'), replay_all: 'Publicar todos', discard_all: 'Descartar todos',
     replay_group: (n, t) => s(n, 'Publicar', `Publicar ${t}`), replay_some: (t) => `Publicar los ${t} que se puede`, discard_group: (n, t) => s(n, 'Descartar', `Descartar ${t}`), show_more: (t) => `${t} más`,
-    without_type: 'sin tipo', died_between: (a, b) => (a === b ? a : `${a} – ${b}`),
+    without_type: 'sin tipo válido', died_between: (a, b) => (a === b ? a : `${a} – ${b}`),
     ask_replay: (n, t) => `¿Publicar ${t} ${s(n, 'evento', 'eventos')}? Se ${s(n, 'intenta', 'intentan')} otra vez ahora.`,
     ask_replay_some: (n, t, of, rest, restT) => `${t} de ${of} se ${s(n, 'puede', 'pueden')} publicar. ¿Publicar ${s(n, 'ese', `esos ${t}`)}? ${s(rest, 'El otro queda', `Los otros ${restT} quedan`)}.`,
     ask_discard: (n, t) => `¿Descartar ${t} ${s(n, 'evento', 'eventos')}?`,
@@ -139,7 +146,7 @@ export const words = {
     refused_some: (n, t) => `${t} no se ${s(n, 'puede', 'pueden')} publicar así y ${s(n, 'queda', 'quedan')}.`,
 
     flow: 'Eventos', per_minute: 'por minuto', accepted: 'Aceptados', published: 'Publicados', pending: 'En espera', pending_chart: 'Esperan a NATS',
-    accept_latency: 'Aceptación', accept_latency_note: 'del pedido al 2xx', publish_latency: 'Latencia total', publish_latency_note: 'de aceptado a guardado en el stream', median: 'Mediana', p99: '99 %',
+    accept_latency: 'Aceptación', accept_latency_note: 'del pedido al 2xx', publish_latency: 'Latencia total', publish_latency_note: 'de aceptado a guardado en el stream', median: 'Mediana', p99: '99\u00a0%',
 
     events: 'Eventos', search: 'Ids, tipos, entidades, motivos', any_state: 'Todos los estados', state_pending: 'en espera', state_published: 'publicado', state_dead: 'no publicado', state_discarded: 'descartado',
     live: 'En vivo', paused: 'En pausa', fresh: (n, t) => `${t} ${s(n, 'nuevo', 'nuevos')}`, more_filters: 'Más filtros', all_sources: 'Todas las fuentes', entity: 'Entidad', from_time: 'Aceptados desde', to_time: 'hasta',
@@ -148,7 +155,7 @@ export const words = {
     no_events: 'Todavía no hay eventos.', no_match: 'Ningún evento coincide.', no_match_yet: 'Hasta ahora ningún evento coincide.',
 
     record: (n) => `Registro ${n}`, record_name: 'Registro', state: 'Estado', subject: 'Subject', source: 'Fuente', delivery_id: 'Id de entrega', entities: 'Entidades', stream_sequence: 'Secuencia en el stream',
-    accepted_at: 'Aceptado', published_at: 'Publicado', died_at: 'No publicado desde', discarded_at: 'Descartado', after: (t) => `después de ${t}`, attempts_name: 'Intentos', replay_name: 'Republicación', replay_number: (t) => `número ${t}`, size: 'Contenido',
+    accepted_at: 'Aceptado', published_at: 'Publicado', died_at: 'No publicado desde', discarded_at: 'Descartado', after: (t) => `después de ${t}`, attempts_name: 'Intentos', replay_name: 'Republicación', replay_number: (t) => `número ${t}`, size: 'Tamaño',
     from: (a) => `desde ${a}`, pulled: 'traído del polling endpoint', failures: 'Intentos fallidos', headers: 'Encabezados en el stream', body: 'Contenido', close: 'Cerrar',
     class_link_down: 'sin conexión:', class_held: 'rechazado:', class_rejected: 'rechazado para siempre:', class_unknown: 'falló:',
     no_body: 'El contenido ya no se guarda.', body_cut: (t) => `Se muestran los primeros ${t} KiB. La descarga lo tiene entero.`, unseen: 'Los caracteres que no se ven se muestran con su número.', bytes: (t) => `${t} bytes`,
@@ -159,7 +166,7 @@ export const words = {
     since: 'Aceptados desde', until: 'hasta (vacío: ahora)', type: 'Tipo', all_types: 'Todos los tipos', replay_go: 'Contar y republicar…',
     ask_replay_time: (n, t) => `¿Publicar otra vez ${t} ${s(n, 'evento', 'eventos')}?`, replay_nothing: 'No se guarda ningún evento publicado de ese período.',
     replay_running: (done, all) => `Republicando: ${done} de ${all}`, replay_done: (done, all, at) => `Última republicación: ${done} de ${all} publicados, terminó a las ${at}`,
-    replay_failed: (t, r) => `${t} fallaron: ${r}`, replay_skipped: (n, t) => `${t} ya no se ${s(n, 'guarda', 'guardan')}`, cancel_replay: 'Detener esta republicación', replay_cancelled: 'No se toman más eventos.',
+    replay_failed: (t) => `${t} ${t === '1' ? 'falló' : 'fallaron'}`, replay_skipped: (n, t) => `${t} ya no se ${s(n, 'guarda', 'guardan')}`, cancel_replay: 'Detener esta republicación', replay_cancelled: 'No se toman más eventos.',
 
     stream: 'NATS y stream', server: 'Servidor NATS', address: 'Dirección', connected: 'Conectado desde', cluster: 'Clúster', leader: 'líder', name: 'Stream', subjects: 'Subjects', messages: 'Mensajes', sequences: 'Secuencias', storage: 'Guardado', limits: 'Límites',
     replicas: (n) => `${n} ${s(n, 'réplica', 'réplicas')}`, unlimited: 'ninguno', max_age: (t) => `edad ${t}`, duplicates: 'Ventana de duplicados', sending: 'Envío', consumers: 'Consumidores', created: 'Creado', differences: 'Distinto de lo configurado', full_discards: (t) => `si se llena, descarta ${t}`, embedded: 'el servidor embebido',
@@ -171,8 +178,12 @@ export const words = {
     types: 'Eventos por tipo', types_none: 'Ninguno en este período.', course: 'Evolución', history: 'Historia', range_15m: '15 min', range_1h: '1 h', range_24h: '24 h', range_72h: '72 h', history_reading: 'Leyendo lo anterior del almacenamiento…', as_table: 'Como tabla', time: 'Hora',
     first: 'Antes del primer evento', first_note: 'Todavía no llegó ningún evento. Hay que registrar esta dirección en el remitente, con el nombre con el que se llega desde afuera:', first_try: 'Para probar, en este host:', endpoint_local: (url) => `acá: ${url}`, endpoint_pulled: 'se trae de su polling endpoint', auth: (a) => `auth: ${a}`,
     learned: (n, t) => s(n, '1 cosa que el catálogo no conoce', `${t} cosas que el catálogo no conoce`), learned_note: "De los últimos 5000 eventos. 'persat-bridge learn' las muestra todas, con las entradas de catálogo que las describirían.",
-    refused: 'Pedidos rechazados', refused_none: 'Ninguno desde que empezó este proceso.', refused_times: (n, t) => `${t} ${s(n, 'vez', 'veces')}`, refused_last: (at, a) => `la última a las ${at}${a ? ` desde ${a}` : ''}`,
+    refused: 'Pedidos rechazados', refused_none: 'Ninguno desde que empezó este proceso.', refused_times: (n, t, at, a) => `${n === 1 ? 'una vez, ' : `${t} veces, la última `}${el(at)}${a ? ` desde ${a}` : ''}`,
     log: 'Nivel del log', log_note: 'Vale hasta que el puente se reinicie.',
     days: 'd', hours: 'h', minutes: 'min', seconds: 's', failed: (r) => `No se pudo: ${r}`,
+    at: el, empty: 'ninguno', not_connected: 'sin conexión', other_type: 'otro o sin tipo válido', under: (t) => `menos de ${t}`,
+    see: (t) => `ver ${t}`, first_refused: (n, t) => `${s(n, 'Llegó', 'Llegaron')} ${t} ${s(n, 'pedido y fue rechazado', 'pedidos y fueron rechazados')}:`, your_host: '<su-host>',
+    reason_name: 'Motivo', no_replay_type: 'No se puede publicar: un evento sin tipo válido no se publica nunca.', no_replay_body: 'No se puede republicar: el contenido ya no se guarda.',
+    fewer_filters: 'Menos filtros', pause: 'Un clic pone la lista en pausa.', go_on: 'Un clic vuelve a mostrar los eventos nuevos a medida que llegan.',
   },
 };
