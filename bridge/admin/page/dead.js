@@ -1,10 +1,10 @@
 // The dead letters, by the reason for which they died.
 
 import { api, quietly, seen } from './api.js';
-import { $, arrange, ask, button, el, setText } from './dom.js';
-import { openDrawer } from './drawer.js';
+import { $, arrange, ask, button, el, setText, typeName } from './dom.js';
+import { markOpen, openDrawer } from './drawer.js';
 import { refresh as refreshEvents, writeURL } from './events.js';
-import { clock, number, reason, w } from './format.js';
+import { clock, number, raised, reason, w } from './format.js';
 
 const firstFew = innerWidth < 720 ? 1 : 3;
 const more = 25;
@@ -72,10 +72,10 @@ function groupRow(key) {
       const open = dead.open.has(key);
       fold.setAttribute('aria-expanded', open);
       setText(count, number(g.count));
-      setText(title, reason(g));
-      const types = g.types.slice(0, 3).map((t) => `${t.type || w.without_type} ${number(t.count)}`).join(', ') + (g.types.length > 3 ? ', …' : '');
+      setText(title, raised(reason(g)));
+      const types = g.types.slice(0, 3).map((t) => `${t.type || w.without_type}${g.types.length > 1 ? ` ${number(t.count)}` : ''}`).join(', ') + (g.types.length > 3 ? ', …' : '');
       const several = seen.status.sources.length > 1 ? `${g.sources.join(', ')} · ` : '';
-      setText(facts, `${several}${types} · ${w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
+      setText(facts, `${several}${types} · ${clock(g.first) === clock(g.last) ? w.at(clock(g.first)) : w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
       setText(replayAll, g.publishable < g.count ? w.replay_some(number(g.publishable)) : w.replay_group(g.count, number(g.count)));
       setText(discardAll, w.discard_group(g.count, number(g.count)));
       // With one letter that is folded out, its own buttons say the same.
@@ -95,6 +95,7 @@ function groupRow(key) {
         if (!kept.has(r.record)) kept.set(r.record, letterRow(r, r.reason !== g.reason));
         return kept.get(r.record);
       }));
+      markOpen();
     },
   };
 }
@@ -102,12 +103,13 @@ function groupRow(key) {
 function letterRow(r, own) {
   const one = `record=${r.record}`;
   const open = button(w.details, '', () => { openDrawer(r.record, open); writeURL({ event: r.record }); });
+  open.dataset.record = r.record;
   open.setAttribute('aria-haspopup', 'dialog');
-  const label = `${r.type || '?'} ${r.id}`;
+  const label = `${r.type || w.without_type} ${r.id}`;
   const buttons = [open, r.type ? button(w.replay_one, 'replay-one', () => act('replay', { n: 1, of: 1 }, one)) : null, button(w.discard_one, 'discard-one danger', () => act('discard', { n: 1, of: 1 }, one))];
   for (const b of buttons) b?.setAttribute('aria-label', `${b.textContent}: ${label}`);
   return el('li', '', el('div', 'record dead-record', el('span', '', clock(r.at || r.accepted, true)),
-    el('span', 'what', el('b', '', r.type || '?'), r.entities?.length ? ` · ${r.entities.join(', ')}` : ''), el('span', 'id', r.id), el('span', 'buttons', ...buttons.filter(Boolean)),
+    el('span', 'what', typeName(r.type, w.without_type), r.entities?.length ? ` · ${r.entities.join(', ')}` : ''), el('span', 'id', r.id), el('span', 'buttons', ...buttons.filter(Boolean)),
     own ? el('span', 'reason quiet', reason(r)) : ''));
 }
 
