@@ -161,7 +161,10 @@ func TestPageRefusal(t *testing.T) {
 	}
 	sameLevel(t, b, p)
 	limit(-1)
+	// Watched by a screen reader before it has a text, and no part of the row.
+	p.waitFor("where the result is told", `(e => e.checkVisibility() && getComputedStyle(e).position === 'absolute' && !$('#try-result'))(document.querySelector('#try-result'))`)
 	p.run(chromedp.Click(chromedp.CSS("#try-now")))
+	p.waitFor("it is told", `$('#try-result') === 'Being tried.'`)
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
 	sameLevel(t, b, p)
 	n.Stop()
