@@ -15,7 +15,8 @@ export function show() {
   const { endpoints, refused } = seen.intake;
   $('first-panel').hidden = seen.status.accepted > 0;
   $('endpoints').replaceChildren(...endpoints.map((e) => el('li', '', el('b', '', e.source), ' ',
-    e.path ? el('code', '', `https:${'//'}${w.your_host}${e.path}`) : '', e.path ? el('span', 'quiet', ` · ${w.endpoint_local(e.url)} · ${w.auth(e.auth)}`) : '', e.pulled ? el('span', 'quiet', ` · ${w.endpoint_pulled}`) : '')));
+    e.path ? el('code', '', `https:${'//'}${w.your_host}${e.path}`) : '',
+    el('div', 'quiet', [e.path && w.endpoint_local(e.url), e.path && w.auth(e.auth), e.pulled && w.endpoint_pulled].filter(Boolean).join(' · ')))));
   $('first-commands').textContent = 'persat-bridge send workorder.closed\npersat-bridge tail --since 10m';
   const all = refused.reduce((n, r) => n + r.count, 0);
   $('first-refused').hidden = !all;
