@@ -52,6 +52,7 @@ func TestPageEvents(t *testing.T) {
 	b.post("msg_other", `{"eventType":"client.updated","payload":{"uid_client":"C-1"}}`)
 	p.open(b.admin)
 	p.waitFor("both events", `document.querySelectorAll('#events > li').length === 2`)
+	p.waitFor("their types to choose from", `document.querySelector('#q-type option[value="workorder.closed"]')`)
 
 	// The filter is in the URL, and so is the event.
 	p.run(chromedp.Click(chromedp.CSS("#more-filters")), script(`(() => { const f = document.querySelector('#q-type'); f.value = 'workorder.closed'; f.dispatchEvent(new Event('change', { bubbles: true })) })()`))
