@@ -56,7 +56,7 @@ func TestPage(t *testing.T) {
 	}
 
 	// Quiet.
-	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
+	p.waitFor("the sentence", `$('#sentence') === 'Ready; no event has arrived yet'`)
 	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
 	p.waitFor("what to register", `$('#first-panel').includes('/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
 	p.shoot("first day")
@@ -194,9 +194,9 @@ func TestPageToken(t *testing.T) {
 	p.waitFor("the wrong token", `$('#door-error').includes('not the token')`)
 	p.shoot("token")
 	p.run(chromedp.SendKeys(chromedp.CSS("#token"), "correct-horse-battery\r"))
-	p.waitFor("the page", `$('#sentence').includes('Accepting')`)
+	p.waitFor("the page", `$('#sentence').includes('Ready')`)
 	p.open(b.admin)
-	p.waitFor("the page after a reload", `$('#sentence').includes('Accepting')`)
+	p.waitFor("the page after a reload", `$('#sentence').includes('Ready')`)
 }
 
 // A proxy has the page below a path; its scripts and its API were looked for at the root.
@@ -211,7 +211,7 @@ func TestPageBelowAPath(t *testing.T) {
 	defer proxy.Close()
 	p := newBrowser(t)
 	p.open(proxy.URL + "/persat")
-	p.waitFor("the page", `$('#sentence').includes('Accepting and publishing')`)
+	p.waitFor("the page", `$('#sentence').includes('Ready')`)
 }
 
 // findInStream looks for a delivery under its id of a replay.

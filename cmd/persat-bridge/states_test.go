@@ -95,7 +95,7 @@ func TestStates(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.open(url)
-	p.waitFor("the first day", `$('#first-panel').includes('/webhooks/persat') && $('#refused').includes('missing_signature')`)
+	p.waitFor("the first day", `$('#sentence') === 'Ready; no event has arrived yet' && $('#first-panel').includes('/webhooks/persat') && $('#refused').includes('missing_signature')`)
 	pictures.take("01 first day")
 
 	sender := newSender(a.webhookURL("persat"), testSecret, 4)
@@ -143,7 +143,7 @@ func TestStates(t *testing.T) {
 		{"03 connecting", func(s *bridge.Status) { s.NATS = bridge.Link{} }, admin.Warn, 1, "connecting to NATS"},
 		{"04 events wait a moment", func(s *bridge.Status) {
 			s.Pending, s.LastPublished, s.Sources[0].OldestPending = 3, ago(8*time.Second), ago(8*time.Second)
-		}, admin.Good, 0, "nothing published since"},
+		}, admin.Good, 0, "3 events waiting the oldest for"},
 		{"05 attempts fail", func(s *bridge.Status) {
 			s.Pending, s.LastPublished, s.Sources[0].OldestPending = 1, ago(time.Minute), ago(9*time.Second)
 			s.LastFailure = &bridge.FailedAttempt{At: *ago(time.Second), Class: "unknown", Reason: "JetStream refuses it: nats: API error: code=500 err_code=10077 description=odd"}
@@ -156,11 +156,16 @@ func TestStates(t *testing.T) {
 		{"09 stream missing", func(s *bridge.Status) {
 			s.StreamMissing = true
 			s.Notices = append(s.Notices, "the server does not find stream PERSAT, though events were published to it: events are held. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate")
-		}, admin.Warn, 1, "the stream is missing"},
+		}, admin.Warn, 1, "; the stream is missing"},
 		{"10 the journal fills", func(s *bridge.Status) {
 			room := 5.0 * 3600
 			s.JournalBytes, s.JournalRoom = uint64(s.JournalLimit/100*83+1000), &room
-		}, admin.Warn, 1, "the journal is 83 % full"},
+			s.Pending, s.LastPublished, s.Sources[0].OldestPending = 48211, ago(time.Second), ago(4*time.Minute)
+		}, admin.Warn, 1, "the journal is 83 % full room for 5 h"},
+		{"10 the journal is large", func(s *bridge.Status) {
+			room := 5.0 * 3600
+			s.JournalBytes, s.JournalRoom = uint64(s.JournalLimit/100*83+1000), &room
+		}, admin.Good, 0, "the journal is 83 % full"},
 		{"11 not accepting", func(s *bridge.Status) {
 			away(s)
 			s.Accepting, s.Refusing = false, "journal is full: 10737418240 of journal.max_bytes 10737418240 bytes used: repair what keeps events from being published, or raise it"
@@ -178,7 +183,7 @@ func TestStates(t *testing.T) {
 				"source persat has not been pulled since 2026-11-26T10:00:00Z: the polling endpoint refuses the token (401): copy the endpoint's key whole from the sender's portal into pull.token",
 				"the certificate of server.tls expires on 2026-12-01 10:00 UTC: renew it; the bridge reads it by itself",
 				"alerts cannot be delivered by alerts.urls[0] (slack) since 2026-11-26T10:00:00Z: no answer within 30s")
-		}, admin.Bad, 1, "12 events lost by the stream"},
+		}, admin.Bad, 1, "; the stream has lost 12 events"},
 		{"14 a replay failed", func(s *bridge.Status) {
 			s.Replay = &bridge.Replay{Number: 3, Started: *ago(time.Hour), Ended: ago(time.Minute), Matched: 52, Published: 40, Failed: 10, Skipped: 2, Reason: "larger than the NATS server's max_payload: raise the limit, then replay: nats: maximum payload exceeded"}
 		}, admin.Good, 0, "nothing waiting"},
@@ -213,7 +218,7 @@ func TestStates(t *testing.T) {
 	}
 	post("msg_new", `{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"x","note":"a\u202eb"}}`)
 	p.open(url)
-	p.waitFor("the dead letters", `$('#dead-total').startsWith('42 ')`)
+	p.waitFor("the dead letters", `$('#dead-total').startsWith('42, ')`)
 	pictures.take("15 dead letters")
 	pictures.url = url + "/?type=workorder.closed"
 	pictures.take("16 filtered")

@@ -3,35 +3,46 @@
 // parameters.
 
 const s = (n, one, many) => (n === 1 ? one : many);
-// desde is since when: a time of day has an article, a day has another.
-const desde = (at) => (/^\d\d:/.test(at) ? `desde las ${at}` : `desde el ${at}`);
+
+// parts are the day of a time, when it has one, and its time of day.
+const parts = (at) => { const [, day, time] = /^(?:(.+)\s)?(\d\d:\S+)$/.exec(at) || [0, at]; return { day, time }; };
+const on = (at) => { const { day, time } = parts(at); return [day && `on ${day}`, time && `at ${time}`].filter(Boolean).join(' '); };
+const since = (at) => { const { day, time } = parts(at); return `since ${[day, time].filter(Boolean).join(' at ')}`; };
+// In Spanish one o'clock has another article than the hours after it.
+const hora = (time) => (/^01:/.test(time) ? `la ${time.slice(1)}` : `las ${time}`);
+const el = (at) => { const { day, time } = parts(at); return [day && `el ${day}`, time && `a ${hora(time)}`].filter(Boolean).join(' '); };
+const desde = (at) => { const { day, time } = parts(at); return `desde ${day ? el(at) : hora(time)}`; };
 
 export const words = {
   en: {
     title: 'Status', skip: 'To the content', language: 'Language',
     token_label: 'This bridge asks for its admin token (admin.token):',
     token_send: 'Open', token_wrong: 'That is not the token.',
-    lost: (at) => `No answer from the bridge since ${at}. What is below is from before.`,
+    lost: (at) => `No answer from the bridge ${since(at)}. What is below is from before.`,
     looking: 'Asking the bridge…',
 
-    accepting: 'Accepting', publishing: 'Accepting and publishing', refusing: 'Not accepting events',
-    nats_away: ({ at }) => `NATS away since ${at}`, nats_connecting: 'connecting to NATS',
-    waiting: ({ n, t }) => `${t} ${s(n, 'event', 'events')} waiting`, oldest: ({ at }) => `the oldest since ${at}`,
+    ready: 'Ready', accepting: 'Accepting', publishing: 'Accepting and publishing', refusing: 'Not accepting events',
+    nats_away: ({ at }) => `NATS away ${since(at)}`, nats_connecting: 'connecting to NATS',
+    waiting: ({ n, t }) => `${t} ${s(n, 'event', 'events')} waiting`, oldest: ({ at }) => `the oldest ${since(at)}`, oldest_for: ({ room }) => `the oldest for ${room}`,
     waiting_refused: ({ n, t, refused, queued }) => `${t} ${s(n, 'event', 'events')} waiting: ${refused} refused${queued ? `, ${queued} queued behind them` : ''}`,
-    nothing_waiting: 'nothing waiting', nothing_published: ({ at }) => (at ? `nothing published since ${at}` : 'nothing published yet'),
-    nothing_lost: 'nothing lost', stream_missing: 'the stream is missing', gone_some: ({ n, t }) => `${t} ${s(n, 'event', 'events')} lost by the stream and no longer kept here`,
+    nothing_waiting: 'nothing waiting', none_arrived: 'no event has arrived yet', nothing_published: ({ at }) => (at ? `nothing published ${since(at)}` : 'nothing published yet'),
+    nothing_lost: 'nothing lost', stream_missing: 'the stream is missing', gone_some: ({ n, t }) => `the stream has lost ${t} ${s(n, 'event', 'events')} that the bridge no longer keeps`,
     dead_some: ({ n, t }) => `${t} dead ${s(n, 'letter', 'letters')} to decide on`,
     filling: ({ t }) => `the journal is ${t}\u00a0% full`, filling_until: ({ t, room }) => `the journal is ${t}\u00a0% full, room for ${room} at the present rate`,
     advice_nats: 'Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers.',
+    advice_nats_back: 'Bring NATS back.',
     advice_reason: ({ reason }) => `Last attempt: ${reason}.`,
-    advice_answer: ({ reason }) => `NATS says: ${reason}.`,
+    advice_answer: ({ reason }) => `Reason: ${reason}.`,
     advice_refusing: ({ reason }) => `${reason}. Senders get a 503 and repeat for more than a day, so nothing is lost yet.`,
+    advice_gone: ({ n }) => `The lost ${s(n, 'event', 'events')} cannot be published again from here: ask the sender to send ${s(n, 'it', 'them')} again; see the notice.`,
     advice_stream: 'NATS does not find the stream, and the bridge does not create it again by itself: see the notice.',
     advice_held: 'Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves.',
-    advice_dead: 'Look at each reason below. Replay what can be published, discard what nobody needs.',
-    advice_behind: 'Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS.',
-    advice_failing: 'Attempts to publish fail, and are repeated.',
-    advice_filling: 'Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503.',
+    advice_dead: 'Look at each reason below and decide: replay, or discard.',
+    advice_behind: 'Events wait longer than usual. After an outage this passes by itself; if the number grows, look at the end-to-end latency and at the load of NATS.',
+    advice_failing: ({ reason }) => `Publishing fails and is tried again; events wait on this disk. If it lasts, look into NATS for this error: ${reason}.`,
+    advice_early: 'Nothing is in danger: from 90\u00a0% on, the oldest published events are dropped before journal.retention ends. To keep them longer, raise journal.max_bytes and restart.',
+    advice_nearly_full: 'Dropping published events does not make enough room. Decide on the dead letters, or raise journal.max_bytes and restart. At 100\u00a0% senders get a 503.',
+    advice_filling: 'Repair what keeps events from being published, or raise journal.max_bytes and restart. From 90\u00a0% on, published events are dropped before journal.retention; at 100\u00a0% senders get a 503.',
     next_attempt: (t) => `Next attempt in ${t}.`, trying: 'Trying now.', try_now: 'Try now', tried: 'Being tried.',
 
     waiting_tile: 'Waiting', oldest_tile: 'Oldest waiting', rate_tile: 'Accepted, last minute', dead_tile: 'Dead letters', journal_tile: 'Journal', last_tile: 'Last event',
@@ -90,6 +101,7 @@ export const words = {
     refused: 'Refused requests', refused_none: 'None since this process started.', refused_times: (n, t) => `${t} ${s(n, 'time', 'times')}`, refused_last: (at, a) => `the last at ${at}${a ? ` from ${a}` : ''}`,
     log: 'Log level', log_note: 'Holds until the bridge restarts.',
     days: 'd', hours: 'h', minutes: 'min', seconds: 's', failed: (r) => `That did not work: ${r}`,
+    at_time: on, since_time: since,
   },
   es: {
     title: 'Estado', skip: 'Ir al contenido', language: 'Idioma',
@@ -98,24 +110,28 @@ export const words = {
     lost: (at) => `El puente no responde ${desde(at)}. Lo de abajo es de antes.`,
     looking: 'Consultando al puente…',
 
-    accepting: 'Aceptando', publishing: 'Aceptando y publicando', refusing: 'No acepta eventos',
+    ready: 'Listo', accepting: 'Aceptando', publishing: 'Aceptando y publicando', refusing: 'No acepta eventos',
     nats_away: ({ at }) => `sin conexión con NATS ${desde(at)}`, nats_connecting: 'conectando con NATS',
-    waiting: ({ n, t }) => `${t} ${s(n, 'evento', 'eventos')} en espera`, oldest: ({ at }) => `el más antiguo ${desde(at)}`,
+    waiting: ({ n, t }) => `${t} ${s(n, 'evento', 'eventos')} en espera`, oldest: ({ at }) => `el más antiguo ${desde(at)}`, oldest_for: ({ room }) => `el más antiguo desde hace ${room}`,
     waiting_refused: ({ n, t, refused, queued }) => `${t} ${s(n, 'evento', 'eventos')} en espera: ${refused} ${s(refused === '1' ? 1 : 2, 'rechazado', 'rechazados')} por NATS${queued ? `, ${queued} en cola detrás` : ''}`,
-    nothing_waiting: 'nada en espera', nothing_published: ({ at }) => (at ? `nada publicado ${desde(at)}` : 'todavía nada publicado'),
-    nothing_lost: 'nada perdido', stream_missing: 'falta el stream', gone_some: ({ n, t }) => `${t} ${s(n, 'evento perdido', 'eventos perdidos')} por el stream que aquí ya no se ${s(n, 'guarda', 'guardan')}`,
-    dead_some: ({ n, t }) => `${t} no ${s(n, 'publicado', 'publicados')} por decidir`,
+    nothing_waiting: 'nada en espera', none_arrived: 'todavía no llegó ningún evento', nothing_published: ({ at }) => (at ? `nada publicado ${desde(at)}` : 'todavía nada publicado'),
+    nothing_lost: 'nada perdido', stream_missing: 'falta el stream', gone_some: ({ n, t }) => `el stream perdió ${t} ${s(n, 'evento', 'eventos')} que el puente ya no guarda`,
+    dead_some: ({ n, t }) => `${t} ${s(n, 'evento no publicado', 'eventos no publicados')} por decidir`,
     filling: ({ t }) => `el almacenamiento está al ${t}\u00a0%`, filling_until: ({ t, room }) => `el almacenamiento está al ${t}\u00a0%, alcanza para ${room} a este ritmo`,
     advice_nats: 'Hay que levantar NATS. Los eventos se aceptan y esperan en este disco; salen solos, en orden, cuando responda.',
     advice_reason: ({ reason }) => `Último intento: ${reason}.`,
-    advice_answer: ({ reason }) => `NATS responde: ${reason}.`,
+    advice_nats_back: 'Hay que levantar NATS.',
+    advice_answer: ({ reason }) => `Motivo: ${reason}.`,
     advice_refusing: ({ reason }) => `${reason}. Los remitentes reciben 503 y repiten durante más de un día: todavía no se perdió nada.`,
     advice_stream: 'NATS no encuentra el stream, y el puente no lo vuelve a crear por sí mismo: ver el aviso.',
+    advice_gone: ({ n }) => `${s(n, 'El evento perdido ya no se puede', 'Los eventos perdidos ya no se pueden')} publicar otra vez desde acá: hay que pedir al remitente que ${s(n, 'lo', 'los')} vuelva a enviar; ver el aviso.`,
     advice_held: 'Hay que reparar aquello por lo que NATS los rechaza. Esos eventos, y los siguientes de las mismas entidades, esperan en este disco y después salen solos.',
-    advice_dead: 'Abajo está el motivo de cada uno. Publicar los que se pueda, descartar los que nadie necesita.',
-    advice_behind: 'Se publica más lento de lo que se acepta. Conviene mirar la latencia total y la carga de NATS.',
-    advice_failing: 'Los intentos de publicar fallan y se repiten.',
-    advice_filling: 'Hay que reparar lo que impide publicar, o subir journal.max_bytes. Desde el 90 %, los eventos publicados se borran antes de journal.retention; al 100 % los remitentes reciben 503.',
+    advice_dead: 'Abajo está el motivo de cada uno: hay que mirarlo y decidir entre publicar y descartar.',
+    advice_behind: 'Los eventos esperan más de lo habitual. Después de un corte se normaliza solo; si el número crece, conviene mirar la latencia total y la carga de NATS.',
+    advice_failing: ({ reason }) => `Los intentos de publicar fallan y se repiten; los eventos esperan en este disco. Si no se pasa, hay que buscar en NATS este error: ${reason}.`,
+    advice_early: 'Nada corre peligro: desde el 90\u00a0%, los eventos publicados más antiguos se borran antes de que termine journal.retention. Para guardarlos más tiempo hay que subir journal.max_bytes y reiniciar.',
+    advice_nearly_full: 'Borrar eventos publicados no hace lugar suficiente. Hay que decidir sobre los no publicados, o subir journal.max_bytes y reiniciar. Al 100\u00a0% los remitentes reciben 503.',
+    advice_filling: 'Hay que reparar lo que impide publicar, o subir journal.max_bytes y reiniciar. Desde el 90\u00a0%, los eventos publicados se borran antes de journal.retention; al 100\u00a0% los remitentes reciben 503.',
     next_attempt: (t) => `Próximo intento en ${t}.`, trying: 'Intentando ahora.', try_now: 'Intentar ahora', tried: 'Se está intentando.',
 
     waiting_tile: 'En espera', oldest_tile: 'Espera más larga', rate_tile: 'Aceptados, 1 min', dead_tile: 'No publicados', journal_tile: 'Almacenamiento', last_tile: 'Último evento',
@@ -175,4 +191,5 @@ export const words = {
     log: 'Nivel del log', log_note: 'Vale hasta que el puente se reinicie.',
     days: 'd', hours: 'h', minutes: 'min', seconds: 's', failed: (r) => `No se pudo: ${r}`,
   },
+    at_time: el, since_time: desde,
 };
