@@ -148,8 +148,8 @@ var table = [][3]string{
 		"el disco no responde desde hace {time}"},
 	{"stopping", "bridge is stopping",
 		"el puente se está deteniendo"},
-	{"wait_for_stream", "NATS is away, and accept.wait_for is stream: events wait on disk, and a 2xx needs NATS",
-		"sin conexión con NATS, y accept.wait_for es stream: los eventos esperan en el disco, y un 2xx necesita a NATS"},
+	{"wait_for_stream", "NATS is away, and with accept.wait_for: stream a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk",
+		"no hay conexión con NATS, y con accept.wait_for: stream el remitente recibe su 2xx solo cuando NATS tiene el evento; hasta entonces el evento queda solo en este disco"},
 }
 
 // Spanish returns the Spanish texts by their codes, with {x} for their parameters.

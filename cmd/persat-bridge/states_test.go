@@ -173,7 +173,7 @@ func TestStates(t *testing.T) {
 		}, admin.Bad, 2, "Not accepting events"},
 		{"12 not accepting without NATS", func(s *bridge.Status) {
 			away(s)
-			s.Accepting, s.Refusing = false, "NATS is away, and accept.wait_for is stream: events wait on disk, and a 2xx needs NATS"
+			s.Accepting, s.Refusing = false, "NATS is away, and with accept.wait_for: stream a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk"
 		}, admin.Bad, 2, "Not accepting events"},
 		{"13 lost by the stream", func(s *bridge.Status) {
 			s.Gone = 12
