@@ -68,8 +68,8 @@ func TestPage(t *testing.T) {
 	// What the catalogue does not know is shown, and no value of it.
 	post([]byte(`{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"sEcReT"}}`))
 	p.open(b.admin)
-	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: member payload.priority (string)') && !$('#learned').includes('sEcReT')`)
-	p.waitFor("how much", `$('#learned-head').includes('1 thing that the catalogue does not know')`)
+	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: a member that the catalogue lacks: payload.priority (string)') && !$('#learned').includes('sEcReT')`)
+	p.waitFor("how much", `$('#learned-head').includes('1 finding for the catalogue')`)
 
 	// Events arrive without a reload.
 	for _, eventType := range persat.Types() {
