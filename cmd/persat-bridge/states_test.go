@@ -168,7 +168,7 @@ func TestStates(t *testing.T) {
 		}, admin.Good, 0, "the journal is 83 % full"},
 		{"11 not accepting", func(s *bridge.Status) {
 			away(s)
-			s.Accepting, s.Refusing = false, "journal is full: 10737418240 of journal.max_bytes 10737418240 bytes used: repair what keeps events from being published, or raise it"
+			s.Accepting, s.Refusing = false, "journal is full: 10 GiB of journal.max_bytes 10 GiB used: repair what keeps events from being published, or raise journal.max_bytes"
 			s.JournalBytes = uint64(s.JournalLimit)
 		}, admin.Bad, 2, "Not accepting events"},
 		{"12 not accepting without NATS", func(s *bridge.Status) {
