@@ -155,7 +155,7 @@ func TestStates(t *testing.T) {
 		{"08 NATS away", away, admin.Warn, 1, "NATS away since"},
 		{"09 stream missing", func(s *bridge.Status) {
 			s.StreamMissing = true
-			s.Notices = append(s.Notices, "the server does not find stream PERSAT, though events were published to it: events are held. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate")
+			s.Notices = append(s.Notices, "the server does not find stream PERSAT, though events were published to it: new events wait here. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate")
 		}, admin.Warn, 1, "; the stream is missing"},
 		{"10 the journal fills", func(s *bridge.Status) {
 			room := 5.0 * 3600
