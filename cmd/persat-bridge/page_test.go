@@ -134,7 +134,7 @@ func TestPage(t *testing.T) {
 
 	// What can never be published can only be discarded.
 	post([]byte("hola"))
-	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
+	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && $('#dead-panel').includes('None of these can be published as it is') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
 	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
 	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))

@@ -205,6 +205,10 @@ func TestStates(t *testing.T) {
 		if strings.HasPrefix(c.name, "13") { // times and durations are the page's
 			p.waitFor("the notices", `/the last (on \w+ \d+ )?at \d\d:\d\d:/.test($('#notices')) && /expires (on \w+ \d+ )?at \d\d:\d\d:/.test($('#notices')) && /no answer within 30\ss/.test($('#notices'))`)
 		}
+		// Room is told where events wait: elsewhere published ones make it.
+		if strings.HasPrefix(c.name, "10") {
+			p.waitFor("the room", fmt.Sprintf(`$('#tiles').includes('room for') === %v`, c.level == admin.Warn))
+		}
 		pictures.take(c.name)
 	}
 	if *screens == "" {
