@@ -24,8 +24,9 @@ const (
 type Sentence struct {
 	Level Level  `json:"level"`
 	Head  Phrase `json:"head"`
-	// Facts follow the head. Remedies are what to do, the most urgent one alone, with
-	// the reason that NATS gives, when there is one.
+	// Facts follow the head, the worst one first. Remedies are what to do, the most urgent
+	// one alone, with the reason, when there is one; behind a refusal of events stands
+	// what keeps them from NATS.
 	Facts    []Phrase `json:"facts"`
 	Remedies []Phrase `json:"remedies"`
 	Text     string   `json:"text"`
