@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/reason"
@@ -333,7 +334,7 @@ var english = map[string]func(p Phrase, at string) string{
 	"advice_nats_back": say("Bring NATS back."),
 	"advice_reason":    func(p Phrase, _ string) string { return "Last attempt: " + p.Reason + "." },
 	"advice_refusing": func(p Phrase, _ string) string {
-		return p.Reason + ". Senders get a 503 and repeat for more than a day, so nothing is lost yet."
+		return capital(p.Reason) + ". Senders get a 503 and repeat for more than a day, so nothing is lost yet."
 	},
 	"advice_held":   say("Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves."),
 	"advice_answer": func(p Phrase, _ string) string { return "Reason: " + p.Reason + "." },
@@ -365,6 +366,12 @@ func spell(seconds float64) string {
 		}
 	}
 	return ""
+}
+
+// capital begins a sentence with a reason.
+func capital(text string) string {
+	_, size := utf8.DecodeRuneInString(text)
+	return strings.ToUpper(text[:size]) + text[size:]
 }
 
 func say(text string) func(Phrase, string) string {

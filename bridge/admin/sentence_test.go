@@ -79,7 +79,7 @@ func TestSentence(t *testing.T) {
 		{"the more urgent advice first", bridge.Status{Accepting: true, NATS: away, Dead: 2},
 			admin.Warn, "Accepting; NATS away since 13:30, nothing waiting, 2 dead letters to decide on, nothing lost", "Bring NATS back."},
 		{"refusing", bridge.Status{Refusing: "the journal is full", NATS: away, Dead: 1},
-			admin.Bad, "Not accepting events; NATS away since 13:30, nothing waiting, 1 dead letter to decide on, nothing lost", "the journal is full. Senders get a 503 and repeat for more than a day, so nothing is lost yet. Bring NATS back. Last attempt: connection refused."},
+			admin.Bad, "Not accepting events; NATS away since 13:30, nothing waiting, 1 dead letter to decide on, nothing lost", "The journal is full. Senders get a 503 and repeat for more than a day, so nothing is lost yet. Bring NATS back. Last attempt: connection refused."},
 		{"refusing for what NATS refuses", bridge.Status{Refusing: "the journal is full", NATS: up, Pending: 1, Refused: 1, Held: []bridge.HeldSubject{{Waiting: 1, Reason: "the stream is full"}}},
 			admin.Bad, "Not accepting events; 1 event waiting: 1 refused, nothing lost", "Reason: the stream is full."},
 		{"lost by the stream", bridge.Status{Accepting: true, NATS: up, Accepted: 20, Gone: 12},

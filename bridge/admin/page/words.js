@@ -4,6 +4,8 @@
 
 const s = (n, one, many) => (n === 1 ? one : many);
 
+// capital begins a sentence with a reason.
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 // parts are the day of a time, when it has one, and its time of day.
 const parts = (at) => { const [, day, time] = /^(?:(.+)\s)?(\d\d:\S+)$/.exec(at) || [0, at]; return { day, time }; };
 const on = (at) => { const { day, time } = parts(at); return [day && `on ${day}`, time && `at ${time}`].filter(Boolean).join(' '); };
@@ -33,7 +35,7 @@ export const words = {
     advice_nats_back: 'Bring NATS back.',
     advice_reason: ({ reason }) => `Last attempt: ${reason}.`,
     advice_answer: ({ reason }) => `Reason: ${reason}.`,
-    advice_refusing: ({ reason }) => `${reason}. Senders get a 503 and repeat for more than a day, so nothing is lost yet.`,
+    advice_refusing: ({ reason }) => `${capital(reason)}. Senders get a 503 and repeat for more than a day, so nothing is lost yet.`,
     advice_gone: ({ n }) => `The lost ${s(n, 'event', 'events')} cannot be published again from here: ask the sender to send ${s(n, 'it', 'them')} again; see the notice.`,
     advice_stream: 'NATS does not find the stream, and the bridge does not create it again by itself: see the notice.',
     advice_held: 'Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves.',
@@ -123,7 +125,7 @@ export const words = {
     advice_nats_back: 'Hay que levantar NATS.',
     advice_reason: ({ reason }) => `Último intento: ${reason}.`,
     advice_answer: ({ reason }) => `Motivo: ${reason}.`,
-    advice_refusing: ({ reason }) => `${reason}. Los remitentes reciben 503 y repiten durante más de un día: todavía no se perdió nada.`,
+    advice_refusing: ({ reason }) => `${capital(reason)}. Los remitentes reciben 503 y repiten durante más de un día: todavía no se perdió nada.`,
     advice_gone: ({ n }) => `${s(n, 'El evento perdido ya no se puede', 'Los eventos perdidos ya no se pueden')} publicar otra vez desde acá: hay que pedir al remitente que ${s(n, 'lo', 'los')} vuelva a enviar; ver el aviso.`,
     advice_stream: 'NATS no encuentra el stream, y el puente no lo vuelve a crear por sí mismo: ver el aviso.',
     advice_held: 'Hay que reparar aquello por lo que NATS los rechaza. Esos eventos, y los siguientes de las mismas entidades, esperan en este disco y después salen solos.',
