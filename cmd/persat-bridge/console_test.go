@@ -67,7 +67,7 @@ func TestPageEvents(t *testing.T) {
 
 	flood(t, b.url, "flood", 10_000)
 	b.drained()
-	p.waitFor("what was accepted", `$('#tiles').includes('10,002 since the journal began')`)
+	p.waitFor("what was accepted", `$('#tiles').includes('10,002 in all')`)
 	p.waitFor("the drawer is as it was", `!document.querySelector('#drawer').hidden && $('#drawer-facts').includes('msg_first') && $('#drawer pre').includes('12345678901234567890')`)
 	p.shoot("drawer after 10000 events")
 
@@ -151,7 +151,7 @@ func TestPageRefusal(t *testing.T) {
 		}
 	}
 	p.waitFor("the refusal, with what waits", `$('#sentence').includes('Accepting; 10 events waiting: 5 refused, 5 queued behind them') && !$('#sentence').includes('publishing')`)
-	p.waitFor("the server's reason", `$('#advice').includes('NATS says: the stream refuses it') && $('#held').includes('at a limit')`)
+	p.waitFor("the server's reason", `$('#advice').includes('Reason: the stream refuses it') && $('#held').includes('at a limit')`)
 	p.waitFor("the next attempt", `/Next attempt in \d+ s|Trying now/.test($('#next'))`)
 	if strings.Contains(b.Output.String(), "events are held") {
 		t.Error("the page shows a refusal only when the log does")
@@ -209,7 +209,7 @@ func TestPageDeadLetters(t *testing.T) {
 		post(fmt.Sprintf("msg_d%d", i), fmt.Sprintf(`{"eventType":"workorder.closed","payload":{"_id":"%d","x":"%s"}}`, i, strings.Repeat("x", 5000)))
 	}
 	p.open(b.admin)
-	p.waitFor("four groups", `document.querySelectorAll('#dead > li').length === 4 && $('#dead-total').startsWith('200 ') && $('#dead-total').includes('50 can be published')`)
+	p.waitFor("four groups", `document.querySelectorAll('#dead > li').length === 4 && $('#dead-total').startsWith('200, ') && $('#dead-total').includes('50 can be published')`)
 	for _, screen := range [][2]int64{{1280, 900}, {390, 844}} {
 		p.run(chromedp.EmulateViewport(screen[0], screen[1]))
 		p.open(b.admin)
@@ -229,7 +229,7 @@ func TestPageDeadLetters(t *testing.T) {
 
 	// A group is discarded as a whole, and nothing else.
 	p.run(script(`[...document.querySelectorAll('#dead > li')].find((g) => g.innerText.includes('Not JSON')).querySelector('.discard-group').click()`), chromedp.WaitVisible(chromedp.CSS("#ask-yes")))
-	p.waitFor("how many", `$('#ask-text') === 'Discard 50 dead letters?'`)
+	p.waitFor("how many", `$('#ask-text') === 'Discard 50 dead letters? They will never be published.'`)
 	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
 	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))

@@ -56,7 +56,7 @@ func TestPage(t *testing.T) {
 	}
 
 	// Quiet.
-	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
+	p.waitFor("the sentence", `$('#sentence') === 'Ready; no event has arrived yet'`)
 	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
 	p.waitFor("what to register", `$('#first-panel').includes('https://<your-host>/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
 	p.shoot("first day")
@@ -69,8 +69,8 @@ func TestPage(t *testing.T) {
 	// What the catalogue does not know is shown, and no value of it.
 	post([]byte(`{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"sEcReT"}}`))
 	p.open(b.admin)
-	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: member payload.priority (string)') && !$('#learned').includes('sEcReT')`)
-	p.waitFor("how much", `$('#learned-head').includes('1 thing that the catalogue does not know')`)
+	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: a member that the catalogue lacks: payload.priority (string)') && !$('#learned').includes('sEcReT')`)
+	p.waitFor("how much", `$('#learned-head').includes('1 finding for the catalogue')`)
 
 	// Events arrive without a reload.
 	for _, eventType := range persat.Types() {
@@ -135,7 +135,7 @@ func TestPage(t *testing.T) {
 
 	// What can never be published can only be discarded.
 	post([]byte("hola"))
-	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && $('#dead').includes('no valid type') && $('#events').includes('no valid type · not JSON') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
+	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && $('#dead-panel').includes('None of these can be published as it is') && $('#dead').includes('no valid type') && $('#events').includes('no valid type · not JSON') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
 	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
 	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
@@ -195,9 +195,9 @@ func TestPageToken(t *testing.T) {
 	p.waitFor("the wrong token", `$('#door-error').includes('not the token')`)
 	p.shoot("token")
 	p.run(chromedp.SendKeys(chromedp.CSS("#token"), "correct-horse-battery\r"))
-	p.waitFor("the page", `$('#sentence').includes('Accepting')`)
+	p.waitFor("the page", `$('#sentence').includes('Ready')`)
 	p.open(b.admin)
-	p.waitFor("the page after a reload", `$('#sentence').includes('Accepting')`)
+	p.waitFor("the page after a reload", `$('#sentence').includes('Ready')`)
 }
 
 // A proxy has the page below a path; its scripts and its API were looked for at the root.
@@ -212,7 +212,7 @@ func TestPageBelowAPath(t *testing.T) {
 	defer proxy.Close()
 	p := newBrowser(t)
 	p.open(proxy.URL + "/persat")
-	p.waitFor("the page", `$('#sentence').includes('Accepting and publishing')`)
+	p.waitFor("the page", `$('#sentence').includes('Ready')`)
 }
 
 // findInStream looks for a delivery under its id of a replay.

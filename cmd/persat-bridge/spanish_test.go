@@ -106,7 +106,7 @@ func TestPageSpanish(t *testing.T) {
 	b.quarantine("msg_text", "hola")
 	b.quarantine("msg_list", "[]")
 	b.quarantine("msg_type", `{"eventType":"a b","payload":{}}`)
-	p.waitFor("the refusal", `$('#held').includes('no tiene el subject persat.workorder.closed') && $('#dead-total').startsWith('4 ')`)
+	p.waitFor("the refusal", `$('#held').includes('no tiene el subject persat.workorder.closed') && $('#dead-total').startsWith('4, ')`)
 	p.run(script(`for (const b of document.querySelectorAll('#dead .fold[aria-expanded="false"]')) b.click()`))
 	p.waitFor("the letters", `document.querySelectorAll('#dead .letters li').length === 4`)
 	noEnglish("refused and dead")

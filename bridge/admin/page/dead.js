@@ -42,6 +42,9 @@ async function show() {
   arrange($('dead'), rows);
   for (const g of groups) await dead.rows.get(g.group)?.fill(g);
   setText($('dead-total'), total ? w.dead_total(total, number(total), publishable, number(publishable), groups.length) : '');
+  const note = $('dead-panel').querySelector('[data-t^="dead_note"]');
+  note.dataset.t = publishable || !total ? 'dead_note' : 'dead_note_never';
+  setText(note, w[note.dataset.t]);
   // It stays a while when the last one has gone, to say what became of it.
   $('dead-panel').hidden = !total && !$('dead-result').textContent;
   $('dead-discard-all').hidden = total < 2;
@@ -75,7 +78,7 @@ function groupRow(key) {
       setText(title, raised(reason(g)));
       const types = g.types.slice(0, 3).map((t) => `${t.type || w.without_type}${g.types.length > 1 ? ` ${number(t.count)}` : ''}`).join(', ') + (g.types.length > 3 ? ', …' : '');
       const several = seen.status.sources.length > 1 ? `${g.sources.join(', ')} · ` : '';
-      setText(facts, `${several}${types} · ${clock(g.first) === clock(g.last) ? w.at(clock(g.first)) : w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
+      setText(facts, `${several}${types} · ${clock(g.first) === clock(g.last) ? w.at_time(clock(g.first)) : w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
       setText(replayAll, g.publishable < g.count ? w.replay_some(number(g.publishable)) : w.replay_group(g.count, number(g.count)));
       setText(discardAll, w.discard_group(g.count, number(g.count)));
       // With one letter that is folded out, its own buttons say the same.
@@ -117,7 +120,7 @@ function letterRow(r, own) {
 export async function changeDead(what, { n, of }, query) {
   const t = number(n);
   if (what === 'replay' && !(await ask(n < of ? w.ask_replay_some(n, t, number(of), of - n, number(of - n)) : w.ask_replay(n, t), w.yes_replay))) return '';
-  if (what === 'discard' && !((await ask(w.ask_discard(n, t), w.yes_discard, true)) && (await ask(w.ask_discard_again(n, t), w.yes_discard_again, true)))) return '';
+  if (what === 'discard' && !((await ask(w.ask_discard(n, t, n > 1 && n === dead.got?.total), w.yes_discard, true)) && (await ask(w.ask_discard_again(n, t), w.yes_discard_again, true)))) return '';
   const done = await api(`dead/${what}?${query}`, 'POST');
   quietly(() => refresh(true));
   quietly(refreshEvents);

@@ -69,8 +69,18 @@ export function explained(text, code, params) { return local((lang === 'es' && c
 // raised begins a text as a sentence, but for a name: of a setting, a command or a program.
 export const raised = (text) => text.replace(/^(?!nats\b|persat\b|svix\b)\p{Ll}+(?=[\s,;]|:\s)/u, (word) => word[0].toUpperCase() + word.slice(1));
 
-// local has the times of a text as the page has them, but those of a command.
-const local = (text) => text.replaceAll(/(?<!--\w+ )\b\d{4}-\d\d-\d\dT[\d:.]+Z\b/g, (t) => clock(t));
+// timed is a time behind the word that stands before it: "on" a day is "at" an hour of today.
+function timed(before, at) {
+  if (!(lang === 'es' ? /el $/ : /^(since|on|at) $/).test(before)) return before + at;
+  return /^(since|desde) /.test(before) ? w.since_time(at) : w.at_time(at);
+}
+
+// local has the times, durations and sizes of a text as the page has them, but for those
+// of a command.
+const local = (text) => text
+  .replaceAll(/(?<!--(?:\w+ )?)\b(since |desde el |on |at |el )?(\d{4}-\d\d-\d\dT[\d:.]+Z)\b/g, (_, before = '', t) => timed(before, clock(t)))
+  .replaceAll(/(?<![\w.:/]|\w-|--\w+ )(?:(\d+)h)?(?:(\d+)m)?(\d+(?:\.\d+)?)(m?s)(?![\w-]|\.\w)/g, (_, h, m, n, unit) => duration((h || 0) * 3600 + (m || 0) * 60 + n / (unit === 'ms' ? 1000 : 1)))
+  .replaceAll(/\b(\d+\.\d+) ([KMGT]iB)\b/g, (_, n, unit) => `${new Intl.NumberFormat(lang).format(n)} ${unit}`);
 
 // inSpanish says a reason whose parameters have prefix before their names. A parameter may
 // be a reason itself.

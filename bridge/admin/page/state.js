@@ -55,7 +55,9 @@ function showTiles(s, level) {
   bar.max = 1;
   bar.value = share;
   bar.setAttribute('aria-label', w.journal_tile);
-  const room = limit > 0 && s.journal_room_seconds && s.journal_room_seconds < 365 * 86400 ? w.room(about(s.journal_room_seconds)) : '';
+  // While no event waits for long, the oldest published ones make room: as in the sentence.
+  const waits = age > 15;
+  const room = waits && limit > 0 && s.journal_room_seconds && s.journal_room_seconds < 365 * 86400 ? w.room(about(s.journal_room_seconds)) : '';
   const used = s.journal_bytes < little ? w.under(size(little)) : size(s.journal_bytes);
   const last = s.sources.filter((x) => x.last_event).sort((a, b) => Date.parse(b.last_event.at) - Date.parse(a.last_event.at));
   const ago = (x) => w.ago(about(Math.max((now - Date.parse(x.last_event.at)) / 1000, 0)));
@@ -66,7 +68,7 @@ function showTiles(s, level) {
     tile(w.oldest_tile, age === null ? '–' : duration(age), '', age !== null && level !== 'good' ? 'warn' : ''),
     tile(w.dead_tile, number(s.dead), sources((x) => x.dead), s.dead ? 'warn' : ''),
     tile(w.journal_tile, limit > 0 ? percent(Math.floor(share * 100)) : s.journal_bytes < little ? `< ${size(little)}` : size(s.journal_bytes),
-      limit > 0 ? [w.of_limit(used, size(limit)), room] : w.no_limit, share >= 0.95 ? 'bad' : share >= 0.8 ? 'warn' : '', limit > 0 ? bar : null),
+      limit > 0 ? [w.of_limit(used, size(limit)), room] : w.no_limit, share >= 0.95 ? 'bad' : waits && share >= 0.8 ? 'warn' : '', limit > 0 ? bar : null),
   );
 }
 
