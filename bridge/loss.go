@@ -216,7 +216,7 @@ func (b *Bridge) noticeGone() error {
 		b.notices.clear("gone")
 		return err
 	}
-	b.notices.set("gone", fmt.Sprintf("the stream has lost %s whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on %s: the bridge cannot publish that again; ask the sender to send it again",
+	b.notices.set("gone", fmt.Sprintf("the stream has lost %s whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on %s: only the sender still has it; ask for it again",
 		countEvents(n), at.UTC().Format(time.RFC3339)))
 	return err
 }

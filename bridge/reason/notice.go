@@ -3,16 +3,16 @@ package reason
 // notices are what an operator should know, with the reasons inside them, and the answers
 // with which the API refuses what the page asks for.
 var notices = [][3]string{
-	{"events_gone", "the stream has lost {n} whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on {at}: the bridge cannot publish that again; ask the sender to send it again",
-		"el stream perdió {n} y el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes); la última pérdida, el {at}: el puente no lo puede volver a publicar; hay que pedir al remitente que lo envíe otra vez"},
+	{"events_gone", "the stream has lost {n} whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on {at}: only the sender still has it; ask for it again",
+		"el stream perdió {n} y el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes); la última pérdida, el {at}: solo el remitente lo tiene todavía; hay que pedirle que lo envíe otra vez"},
 	{"stream_unfilled", "the stream was recreated; it lacks what was published before. To fill it: {command}",
 		"el stream se volvió a crear; le falta lo publicado antes. Para llenarlo: {command}"},
 	{"events_undecided", "the stream lacks {n} that it had acknowledged, the last found on {at}, and it is not known whether that was deleted on purpose while the bridge was away or lost by NATS. When it was not meant to go: {action}",
-		"en el stream no hay rastro de {n} que había confirmado; el último caso se encontró el {at}, y no se sabe si alguien borró eso a propósito mientras el puente no estaba o si lo perdió NATS. Si no tenía que desaparecer: {action}"},
+		"el stream ya no tiene {n} que había confirmado; el último caso se encontró el {at}, y no se sabe si alguien borró eso a propósito mientras el puente no estaba o si lo perdió NATS. Si no tenía que desaparecer: {action}"},
 	{"some_unrecoverable_others", "{n} cannot be published again, because the journal no longer keeps the content (journal.retention, journal.max_bytes): ask the sender to send it again; the others: {command}",
-		"sin posibilidad de recuperar {n}, porque el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes): hay que pedir al remitente que lo envíe otra vez; los demás: {command}"},
+		"el puente ya no puede recuperar {n}, porque el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes): hay que pedir al remitente que lo envíe otra vez; los demás: {command}"},
 	{"some_unrecoverable", "{n} cannot be published again, because the journal no longer keeps the content (journal.retention, journal.max_bytes): ask the sender to send it again",
-		"sin posibilidad de recuperar {n}, porque el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes): hay que pedir al remitente que lo envíe otra vez"},
+		"el puente ya no puede recuperar {n}, porque el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes): hay que pedir al remitente que lo envíe otra vez"},
 	{"crowded", "too many events wait for held subjects or for earlier events of their entities, so that all later events wait, too: repair what is held",
 		"demasiados eventos esperan por lo que NATS rechaza o por eventos anteriores de sus entidades, así que todos los siguientes esperan también: hay que reparar lo rechazado"},
 	{"files_limit", "the process may not have more files open (ulimit -n), and a connection could not be accepted: connections are closed so that the journal and NATS have what they need; raise the limit (LimitNOFILE of systemd, ulimits of Docker)",

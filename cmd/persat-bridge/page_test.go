@@ -86,10 +86,10 @@ func TestPage(t *testing.T) {
 	p.waitFor("an entity is text", `$('#events').includes('<img src=x') && !document.querySelector('#events img')`)
 	p.run(chromedp.SendKeys(chromedp.CSS("#q"), last))
 	p.waitFor("the search", `document.querySelectorAll('#events > li').length === 1`)
-	p.run(chromedp.Click(chromedp.CSS("#events button")))
+	p.click("#events button")
 	p.waitFor("the body", `$('#drawer pre').includes('"eventType": "workorder.closed"')`)
 	p.shoot("events")
-	p.run(chromedp.Click(chromedp.CSS("#drawer-close")))
+	p.click("#drawer-close")
 	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = 'entity:4001 type:workorder.closed'; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
 	p.waitFor("an exact search", `document.querySelectorAll('#events > li').length === 1 && $('#events').includes('workorder.closed · 4001')`)
 	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = ''; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
@@ -109,7 +109,7 @@ func TestPage(t *testing.T) {
 	}
 	p.waitFor("what waits", `/^Accepting; NATS away since \d\d:\d\d, 7 events waiting, .*nothing lost$/.test($('#sentence'))`)
 	p.shoot("nats away")
-	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="es"]`)))
+	p.click(`#languages [data-lang="es"]`)
 	p.waitFor("Spanish", `/^Aceptando; sin conexión con NATS desde las \d\d:\d\d, 7 eventos en espera, .*nada perdido$/.test($('#sentence')) && document.documentElement.lang === 'es'`)
 	p.shoot("nats away in Spanish")
 
@@ -117,10 +117,11 @@ func TestPage(t *testing.T) {
 	n.Configure("max_payload: 4MB")
 	n.Run()
 	p.waitFor("it has recovered", `$('#sentence').includes('Aceptando y publicando; nada en espera')`)
-	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="en"]`)))
+	p.click(`#languages [data-lang="en"]`)
 
 	// A discard that is not confirmed twice changes nothing.
-	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#dead .discard-one")
+	p.click("#ask-yes")
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
 	// Faster than a hand: the next question stands before the browser has told that the last one is closed.
 	p.run(script(`(() => { document.querySelector('#ask-no').click(); document.querySelector('#dead .replay-one').click() })()`), chromedp.WaitVisible(chromedp.CSS("#ask-yes")))
@@ -128,7 +129,7 @@ func TestPage(t *testing.T) {
 		t.Errorf("dead letters after a discard that was cancelled: got %v, want 1", got)
 	}
 	p.shoot("asked")
-	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#ask-yes")
 	p.waitFor("it is on its way", `$('#dead-result').includes('1 dead letter is on the way again')`)
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
 	findInStream(t, n.URL, dead)
@@ -136,13 +137,15 @@ func TestPage(t *testing.T) {
 	// What can never be published can only be discarded.
 	post([]byte("hola"))
 	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && $('#dead-panel').includes('None of these can be published as it is') && $('#dead').includes('no valid type') && $('#events').includes('no valid type · not JSON') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
-	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#dead .discard-one")
+	p.click("#ask-yes")
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
-	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#ask-yes")
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
 
 	// Replay by time, with its progress.
-	p.run(chromedp.Click(chromedp.CSS("#replay button.main")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#replay button.main")
+	p.click("#ask-yes")
 	p.waitFor("the replay has ended", `/Last replay: (\d+) of \1 published/.test($('#replay-text'))`)
 	p.shoot("after the replay")
 	p.run(script(`(() => { const l = document.querySelector('#log-level'); l.value = 'debug'; l.dispatchEvent(new Event('change')) })()`))
@@ -178,9 +181,9 @@ func TestPage(t *testing.T) {
 	// What was before the restart is there.
 	p.waitFor("the history by type", `$('#types').includes('workorder.closed')`)
 	p.waitFor("the charts", `document.querySelectorAll('#chart-flow path.curve').length === 2 && !$('#history-note')`)
-	p.run(chromedp.Click(chromedp.CSS(`#ranges [data-range="24h"]`)))
+	p.click(`#ranges [data-range="24h"]`)
 	p.waitFor("a day", `$('#chart-flow').includes('−24 h') && $('#types').includes('client.updated')`)
-	p.run(chromedp.Click(chromedp.CSS("#chart-flow summary")))
+	p.click("#chart-flow summary")
 	p.waitFor("the same as a table", `document.querySelectorAll('#chart-flow tbody tr').length > 10`)
 	p.shoot("history after a restart")
 }
@@ -308,6 +311,13 @@ func (p *browser) run(steps ...chromedp.Action[chromedp.Void]) {
 		p.shoot("failure")
 		p.t.Fatal(err)
 	}
+}
+
+// click clicks on an element as soon as it can be seen, wherever that is: what stands above
+// it comes and goes.
+func (p *browser) click(selector string) {
+	p.t.Helper()
+	p.waitFor("a click on "+selector, fmt.Sprintf(`((e) => e?.checkVisibility() && (e.focus(), e.click(), true))(document.querySelector(%q))`, selector))
 }
 
 func (p *browser) open(url string) {

@@ -69,7 +69,7 @@ func TestPageSpanish(t *testing.T) {
 	b.Start()
 	p := newBrowser(t)
 	p.open(b.admin)
-	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="es"]`)))
+	p.click(`#languages [data-lang="es"]`)
 	english := englishTexts(t)
 	p.run(script(`import('./page/words.js').then((m) => { window.pageWords = m.words; })`))
 	p.waitFor("the page's words", `!!window.pageWords`)
@@ -113,7 +113,7 @@ func TestPageSpanish(t *testing.T) {
 	p.run(script(`[...document.querySelectorAll('#events button')].find((b) => b.innerText.includes('msg_first')).click()`))
 	p.waitFor("the drawer", `$('#drawer-facts').includes('no tiene el subject')`)
 	noEnglish("the drawer")
-	p.run(chromedp.Click(chromedp.CSS("#drawer-close")))
+	p.click("#drawer-close")
 
 	n.Stop()
 	p.waitFor("NATS away", `$('#advice').includes('al conectar con NATS en') && $('#advice').includes('conexión rechazada')`)

@@ -178,7 +178,7 @@ func TestStates(t *testing.T) {
 		{"13 lost by the stream", func(s *bridge.Status) {
 			s.Gone = 12
 			s.Notices = append(s.Notices,
-				"the stream has lost 12 events whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on 2026-11-26T10:00:00Z: the bridge cannot publish that again; ask the sender to send it again",
+				"the stream has lost 12 events whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on 2026-11-26T10:00:00Z: only the sender still has it; ask for it again",
 				"the stream was recreated; it lacks what was published before. To fill it: persat-bridge replay --since 2026-11-20T10:00:00Z --until 2026-11-26T10:00:00Z",
 				"source persat has not been pulled since 2026-11-26T10:00:00Z: the polling endpoint refuses the token (401): copy the endpoint's key whole from the sender's portal into pull.token",
 				"the certificate of server.tls expires on 2026-12-01T10:00:00Z: renew it; the bridge reads it by itself",

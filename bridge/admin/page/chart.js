@@ -83,7 +83,7 @@ export function chart(box, o) {
       const v = k < 0 ? null : s.values[k];
       return element('span', '', element('i', i ? 'key second' : 'key'), `${s.label} `, element('b', '', v === null || v === undefined ? '–' : o.format(v)));
     }));
-    if (k >= 0 && k < o.times.length - 1) legend.append(element('span', '', o.words.at(o.clock(o.times[k]))));
+    if (k >= 0 && k < o.times.length - 1) legend.append(element('span', '', o.words.at_time(o.clock(o.times[k]))));
   };
   const newest = o.latest ? o.times.findLastIndex((_, k) => o.series.some((s) => s.values[k] !== null)) : o.times.length - 1;
   show(newest);
