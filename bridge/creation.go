@@ -82,7 +82,7 @@ func (c *Creation) Allowed(context.Context) error {
 	case c.permitted:
 		return nil
 	case c.unreadable != nil:
-		return c.hold("the server failed to create stream %s, perhaps over messages on its disk that it cannot read (%v): events are held. Look at the server's log. When there is nothing to save: persat-bridge stream recreate", c.stream, c.unreadable)
+		return c.hold("the server failed to create stream %s, perhaps over messages on its disk that it cannot read (%v): new events wait here. Look at the server's log. When there is nothing to save: persat-bridge stream recreate", c.stream, c.unreadable)
 	case !known:
 		return nil
 	case c.newStore:
@@ -107,7 +107,7 @@ func (c *Creation) Allowed(context.Context) error {
 	case c.whole == yes:
 		return fmt.Errorf("the server does not find it, though events were published to it: waiting %s for it to come back", absentFor)
 	}
-	return c.hold("the server does not find stream %s, though events were published to it: events are held. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate", c.stream)
+	return c.hold("the server does not find stream %s, though events were published to it: new events wait here. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate", c.stream)
 }
 
 // check finds out whether the journal has the whole stream. It gives the lock back

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,17 +148,30 @@ func (s *space) measure() {
 	defer s.mu.Unlock()
 	switch {
 	case s.maxBytes > 0 && used >= s.maxBytes:
-		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
+		s.full = fmt.Errorf("%w: %v of journal.max_bytes %v used: repair what keeps events from being published, or raise journal.max_bytes", ErrFull, size(used), size(s.maxBytes))
 	case known && spare < 0:
-		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, %d are kept: make room", ErrFull, free, total, s.journal.Dir(), kept)
+		s.full = fmt.Errorf("%w: %v of %v of the disk under %s are free, %v are kept: make room", ErrFull, size(free), size(total), s.journal.Dir(), size(kept))
 	case s.full != nil && s.maxBytes > 0 && s.maxBytes-used < s.enough():
 		// Not yet: it would be full again at once.
-		s.full = fmt.Errorf("%w: %d of journal.max_bytes %d bytes used, too near to it: repair what keeps events from being published, or raise it", ErrFull, used, s.maxBytes)
+		s.full = fmt.Errorf("%w: %v of journal.max_bytes %v used, too near to it: repair what keeps events from being published, or raise journal.max_bytes", ErrFull, size(used), size(s.maxBytes))
 	case s.full != nil && known && spare < kept/10:
-		s.full = fmt.Errorf("%w: %d of %d bytes of the disk under %s are free, hardly more than the %d that are kept: make room", ErrFull, free, total, s.journal.Dir(), kept)
+		s.full = fmt.Errorf("%w: %v of %v of the disk under %s are free, hardly more than the %v that are kept: make room", ErrFull, size(free), size(total), s.journal.Dir(), size(kept))
 	default:
 		s.full = nil
 	}
+}
+
+// size is a number of bytes that a text for people says in its largest unit.
+type size int64
+
+func (s size) String() string {
+	units := []string{"bytes", "KiB", "MiB", "GiB", "TiB"}
+	n, unit := float64(s), 0
+	for n >= 1024 && unit < len(units)-1 {
+		n, unit = n/1024, unit+1
+	}
+	text := strconv.FormatFloat(n, 'f', 1, 64)
+	return strings.TrimSuffix(text, ".0") + " " + units[unit]
 }
 
 // bytes is what the journal took at the last measure.

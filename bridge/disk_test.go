@@ -160,3 +160,11 @@ func TestReserveIsLeftWithSomeToSpare(t *testing.T) {
 		}
 	}
 }
+
+func TestSizesOfTexts(t *testing.T) {
+	for n, want := range map[size]string{0: "0 bytes", 1023: "1023 bytes", 16 << 20: "16 MiB", 10 << 30: "10 GiB", 10<<30 - 1<<26: "9.9 GiB", 3 << 40: "3 TiB", 5 << 50: "5120 TiB"} {
+		if got := n.String(); got != want {
+			t.Errorf("%d: got %q, want %q", int64(n), got, want)
+		}
+	}
+}

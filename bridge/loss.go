@@ -216,9 +216,17 @@ func (b *Bridge) noticeGone() error {
 		b.notices.clear("gone")
 		return err
 	}
-	b.notices.set("gone", fmt.Sprintf("the stream has lost %d events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes), the last on %s: they cannot be published again; ask the sender to send them again",
-		n, at.UTC().Format(time.RFC3339)))
+	b.notices.set("gone", fmt.Sprintf("the stream has lost %s whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on %s: only the sender still has it; ask for it again",
+		countEvents(n), at.UTC().Format(time.RFC3339)))
 	return err
+}
+
+// countEvents is a number of events in a text for people.
+func countEvents(n int) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return fmt.Sprintf("%d events", n)
 }
 
 // noteNewStream notes and says that the stream was recreated, and how to fill it.

@@ -16,7 +16,7 @@ import (
 	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
-// "the stream has lost 10 events whose bodies the journal no longer keeps …: ask the sender to send them again". The sender does.
+// "the stream has lost 10 events whose content the journal no longer keeps …: ask the sender to send it again". The sender does.
 func TestSentAgainAfterAnUnrecoverableLoss(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()

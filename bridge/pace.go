@@ -287,7 +287,7 @@ func (p Publishing) String() string {
 	case PaceNotAllowed:
 		return "one by one: the stream takes no atomic batches (allow_atomic)"
 	case PaceUnmeasured:
-		return "one by one: atomic batches are tried with the next backlog"
+		return "one by one; atomic batches will be tried when events pile up"
 	case PaceRefused:
 		return fmt.Sprintf("one by one for a while: %s", p.Detail)
 	}

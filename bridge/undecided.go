@@ -139,13 +139,13 @@ func (b *Bridge) noticeUndecided() error {
 	kept := have.Events
 	action := missingCommand
 	if gone := u.Events - kept; gone > 0 {
-		action = fmt.Sprintf("%d of them are unrecoverable, because the journal no longer keeps their bodies (journal.retention, journal.max_bytes): ask the sender to send them again", gone)
+		action = fmt.Sprintf("%s cannot be published again, because the journal no longer keeps the content (journal.retention, journal.max_bytes): ask the sender to send it again", countEvents(gone))
 		if kept > 0 {
 			action += "; the others: " + missingCommand
 		}
 	}
-	b.notices.set("undecided", fmt.Sprintf("the stream lacks %d events that it had acknowledged, the last found on %s, and it is not known whether they were deleted on purpose while the bridge was away or lost by NATS. When they were not meant to go: %s",
-		u.Events, u.Found.UTC().Format(time.RFC3339), action))
+	b.notices.set("undecided", fmt.Sprintf("the stream lacks %s that it had acknowledged, the last found on %s, and it is not known whether that was deleted on purpose while the bridge was away or lost by NATS. When it was not meant to go: %s",
+		countEvents(u.Events), u.Found.UTC().Format(time.RFC3339), action))
 	return nil
 }
 

@@ -47,7 +47,7 @@ func TestReplayOfSomeThatTheStreamLacks(t *testing.T) {
 		}
 	}
 	replay(bridge.Filter{IDs: []string{"b"}})
-	if !strings.Contains(notices(), "lacks 1 events") {
+	if !strings.Contains(notices(), "lacks 1 event ") {
 		t.Errorf("one event is still missing: %q", notices())
 	}
 	replay(bridge.Filter{})
@@ -83,7 +83,7 @@ func TestNoticeOfUndecidedOutlivesTheBodies(t *testing.T) {
 	if _, _, err := r.journal.DropPublished(1 << 30); err != nil {
 		t.Fatal(err)
 	}
-	if got := notices(); !strings.Contains(got, "5 of them are unrecoverable") || strings.Contains(got, "replay --missing") {
+	if got := notices(); !strings.Contains(got, "5 events cannot be published again") || strings.Contains(got, "replay --missing") {
 		t.Errorf("without the bodies: got notices %q", got)
 	}
 }

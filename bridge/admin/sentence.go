@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/reason"
@@ -24,8 +25,9 @@ const (
 type Sentence struct {
 	Level Level  `json:"level"`
 	Head  Phrase `json:"head"`
-	// Facts follow the head. Remedies are what to do, the most urgent one alone, with
-	// the reason that NATS gives, when there is one.
+	// Facts follow the head, the worst one first. Remedies are what to do, the most urgent
+	// one alone, with the reason, when there is one; behind a refusal of events stands
+	// what keeps them from NATS.
 	Facts    []Phrase `json:"facts"`
 	Remedies []Phrase `json:"remedies"`
 	Text     string   `json:"text"`
@@ -51,8 +53,9 @@ const (
 	// publishedWithin is how long ago an event may have been published when events are
 	// said to be published, while some wait. The age of the oldest is known to the second.
 	publishedWithin = 3 * time.Second
-	// fillingFrom is the part of its limit from which the journal is worth a warning.
-	fillingFrom = 0.8
+	// fillingFrom is the part of its limit from which the journal is worth a word, and
+	// nearlyFull that from which it is worth a warning though no event waits.
+	fillingFrom, nearlyFull = 0.8, 0.95
 )
 
 // NewSentence derives the sentence. Times in its texts are in the given zone.
@@ -89,7 +92,9 @@ func (d *derivation) fact(p Phrase) { d.facts = append(d.facts, p) }
 
 // warn sets what is to be done, unless something more urgent is.
 func (d *derivation) warn(remedies ...Phrase) {
-	d.level = Warn
+	if d.level == Good {
+		d.level = Warn
+	}
 	if len(d.remedies) == 0 && len(remedies) > 0 {
 		d.remedies = remedies
 	}
@@ -99,67 +104,136 @@ func (d *derivation) derive() {
 	s := d.status
 	oldest := oldestPending(s)
 	behind := oldest != nil && s.Time.Sub(*oldest) > behindAfter
-	waiting := Phrase{Code: "waiting", Count: int64(s.Pending)}
+	full := share(s)
+	if s.Gone > 0 {
+		d.level = Bad
+		d.fact(Phrase{Code: "gone_some", Count: s.Gone})
+	}
+	if s.StreamMissing {
+		d.fact(Phrase{Code: "stream_missing"})
+	}
 	switch {
 	case !s.NATS.Up:
 		d.head = "accepting"
 		d.natsAway()
-		d.fact(waiting)
+		d.waiting()
+		d.oldest(oldest, behind)
+	case s.StreamMissing:
+		d.head = "accepting"
+		d.warn(Phrase{Code: "advice_stream"})
+		d.waiting()
 		d.oldest(oldest, behind)
 	case len(s.Held) > 0:
 		d.head = "accepting"
 		d.warn(Phrase{Code: "advice_held"}, Phrase{Code: "advice_answer", Reason: firstReason(s.Held)})
-		waiting.Refused, waiting.Queued = int64(min(s.Refused, s.Pending)), int64(min(s.Queued, max(s.Pending-s.Refused, 0)))
-		if waiting.Refused > 0 {
-			waiting.Code = "waiting_refused"
-		}
-		d.fact(waiting)
+		d.waiting()
 		d.oldest(oldest, behind)
 	case s.Pending > 0 && !published(s, oldest):
 		d.head = "accepting"
-		d.fact(waiting)
+		d.waiting()
+		failed := s.LastFailure
+		fails := failed != nil && (s.LastPublished == nil || failed.At.After(*s.LastPublished))
+		if !fails && !behind { // a moment is no fault
+			d.fact(Phrase{Code: "oldest_for", Seconds: s.Time.Sub(*oldest).Seconds()})
+			break
+		}
 		d.oldest(oldest, behind)
 		d.fact(Phrase{Code: "nothing_published", At: s.LastPublished})
-		switch failed := s.LastFailure; {
-		case failed != nil && (s.LastPublished == nil || failed.At.After(*s.LastPublished)):
-			d.warn(Phrase{Code: "advice_failing"}, Phrase{Code: "advice_reason", Reason: failed.Reason})
-		case behind:
-			d.warn(Phrase{Code: "advice_behind"})
+		if fails {
+			d.warn(Phrase{Code: "advice_failing", Reason: failed.Reason})
+		} else {
+			d.behind(full)
 		}
 	case behind:
-		d.warn(Phrase{Code: "advice_behind"})
-		d.fact(waiting)
+		d.behind(full)
+		d.waiting()
 		d.oldest(oldest, behind)
+	case s.Pending == 0 && s.Accepted == 0:
+		d.head = "ready"
+		d.fact(Phrase{Code: "none_arrived"})
 	default:
 		d.fact(Phrase{Code: "nothing_waiting"})
 	}
-	if s.StreamMissing {
-		d.head = "accepting"
-		d.warn(Phrase{Code: "advice_stream"})
-		d.fact(Phrase{Code: "stream_missing"})
+	if s.Gone > 0 && len(d.remedies) == 0 {
+		d.remedies = []Phrase{{Code: "advice_gone", Count: s.Gone}}
 	}
-	if full := share(s); full >= fillingFrom {
-		filling := Phrase{Code: "filling", Count: int64(100 * full)}
-		if s.JournalRoom != nil {
-			filling.Code, filling.Seconds = "filling_until", *s.JournalRoom
-		}
-		d.warn(Phrase{Code: "advice_filling"})
-		d.fact(filling)
+	if full >= fillingFrom {
+		d.filling(full, behind)
 	}
 	if s.Dead > 0 {
 		d.warn(Phrase{Code: "advice_dead"})
 		d.fact(Phrase{Code: "dead_some", Count: int64(s.Dead)})
 	}
-	if !s.Accepting {
-		d.level, d.head, d.remedies = Bad, "refusing", []Phrase{{Code: "advice_refusing", Reason: s.Refusing}}
+	if full >= fillingFrom && d.level == Good {
+		d.remedies = []Phrase{{Code: "advice_early"}}
 	}
-	switch {
-	case s.Gone > 0:
-		d.level = Bad
-		d.fact(Phrase{Code: "gone_some", Count: s.Gone})
-	case d.level != Good && !s.StreamMissing: // what it had is not known to be lost, nor not to be
+	if !s.Accepting {
+		d.refusing()
+	}
+	// Of a missing stream it is not known what is lost.
+	if d.level != Good && s.Gone == 0 && !s.StreamMissing {
 		d.fact(Phrase{Code: "nothing_lost"})
 	}
+}
+
+// waiting adds how many events wait, and how many of them are refused or stand behind
+// such ones.
+func (d *derivation) waiting() {
+	s := d.status
+	if s.Pending == 0 {
+		d.fact(Phrase{Code: "nothing_waiting"})
+		return
+	}
+	waiting := Phrase{Code: "waiting", Count: int64(s.Pending)}
+	if s.NATS.Up && len(s.Held) > 0 {
+		waiting.Refused, waiting.Queued = int64(min(s.Refused, s.Pending)), int64(min(s.Queued, max(s.Pending-s.Refused, 0)))
+	}
+	if waiting.Refused > 0 {
+		waiting.Code = "waiting_refused"
+	}
+	d.fact(waiting)
+}
+
+// behind warns of events that wait for long though nothing is known to keep them.
+func (d *derivation) behind(full float64) {
+	if full >= fillingFrom {
+		d.warn(Phrase{Code: "advice_filling"})
+		return
+	}
+	d.warn(Phrase{Code: "advice_behind"})
+}
+
+// filling adds how full the journal is. While no event waits for long, the oldest published
+// events make room, so that only a journal which is nearly full in spite of that is worth a
+// warning.
+func (d *derivation) filling(full float64, behind bool) {
+	p := Phrase{Code: "filling", Count: int64(100 * full)}
+	if room := d.status.JournalRoom; behind && room != nil {
+		p.Code, p.Seconds = "filling_until", *room
+	}
+	switch {
+	case behind:
+		d.warn(Phrase{Code: "advice_filling"})
+	case full > nearlyFull:
+		d.warn(Phrase{Code: "advice_nearly_full"})
+	}
+	d.fact(p)
+}
+
+// refusing says why events are refused, and what keeps them from being published.
+func (d *derivation) refusing() {
+	s := d.status
+	remedies := []Phrase{{Code: "advice_refusing", Reason: s.Refusing}}
+	switch {
+	case !s.NATS.Up && !s.NATS.Since.IsZero():
+		remedies = append(remedies, Phrase{Code: "advice_nats_back"})
+		if s.NATS.Attempts > 0 {
+			remedies = append(remedies, Phrase{Code: "advice_reason", Reason: s.NATS.Reason})
+		}
+	case s.NATS.Up && len(s.Held) > 0:
+		remedies = append(remedies, d.remedies...)
+	}
+	d.level, d.head, d.remedies = Bad, "refusing", remedies
 }
 
 // oldest adds since when the oldest event waits, when that is long.
@@ -223,12 +297,15 @@ func oldestPending(s bridge.Status) (oldest *time.Time) {
 // english are the words of each code; those of the page are in page/words.js.
 var english = map[string]func(p Phrase, at string) string{
 	"publishing":      say("Accepting and publishing"),
+	"ready":           say("Ready"),
+	"none_arrived":    say("no event has arrived yet"),
 	"accepting":       say("Accepting"),
 	"refusing":        say("Not accepting events"),
 	"nats_away":       func(_ Phrase, at string) string { return "NATS away since " + at },
 	"nats_connecting": say("connecting to NATS"),
 	"waiting":         plural("event waiting", "events waiting"),
 	"oldest":          func(_ Phrase, at string) string { return "the oldest since " + at },
+	"oldest_for":      func(p Phrase, _ string) string { return "the oldest for " + spell(p.Seconds) },
 	"nothing_waiting": say("nothing waiting"),
 	"waiting_refused": func(p Phrase, at string) string {
 		text := fmt.Sprintf("%s: %d refused", plural("event waiting", "events waiting")(p, at), p.Refused)
@@ -249,20 +326,33 @@ var english = map[string]func(p Phrase, at string) string{
 	},
 	"stream_missing": say("the stream is missing"),
 	"dead_some":      plural("dead letter to decide on", "dead letters to decide on"),
-	"gone_some":      plural("event lost by the stream and no longer kept here", "events lost by the stream and no longer kept here"),
-	"nothing_lost":   say("nothing lost"),
-	"advice_nats":    say("Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers."),
-	"advice_reason":  func(p Phrase, _ string) string { return "Last attempt: " + p.Reason + "." },
-	"advice_refusing": func(p Phrase, _ string) string {
-		return p.Reason + ". Senders get a 503 and repeat for more than a day, so nothing is lost yet."
+	"gone_some": func(p Phrase, at string) string {
+		return "the stream has lost " + plural("event", "events")(p, at) + " that the bridge no longer keeps"
 	},
-	"advice_held":    say("Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves."),
-	"advice_answer":  func(p Phrase, _ string) string { return "NATS says: " + p.Reason + "." },
-	"advice_failing": say("Attempts to publish fail, and are repeated."),
-	"advice_filling": say("Repair what keeps events from being published, or raise journal.max_bytes. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503."),
-	"advice_stream":  say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
-	"advice_dead":    say("Look at each reason. Replay what can be published, discard what nobody needs."),
-	"advice_behind":  say("Publishing is slower than accepting. Look at the end-to-end latency and at the load of NATS."),
+	"nothing_lost":     say("nothing lost"),
+	"advice_nats":      say("Bring NATS back. Events are taken and wait on this disk; they go by themselves, in order, when it answers."),
+	"advice_nats_back": say("Bring NATS back."),
+	"advice_reason":    func(p Phrase, _ string) string { return "Last attempt: " + p.Reason + "." },
+	"advice_refusing": func(p Phrase, _ string) string {
+		return capital(p.Reason) + ". Senders get a 503 and repeat for more than a day, so nothing is lost yet."
+	},
+	"advice_held":   say("Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves."),
+	"advice_answer": func(p Phrase, _ string) string { return "Reason: " + p.Reason + "." },
+	"advice_failing": func(p Phrase, _ string) string {
+		return "Publishing fails and is tried again; events wait on this disk. If it lasts, look into NATS for this error: " + p.Reason + "."
+	},
+	"advice_filling":     say("Repair what keeps events from being published, or raise journal.max_bytes and restart. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503."),
+	"advice_early":       say("Nothing is in danger: from 90 % on, the oldest published events are dropped before journal.retention ends. To keep them longer, raise journal.max_bytes and restart."),
+	"advice_nearly_full": say("Dropping published events does not make enough room. Decide on the dead letters, or raise journal.max_bytes and restart. At 100 % senders get a 503."),
+	"advice_gone": func(p Phrase, _ string) string {
+		if p.Count == 1 {
+			return "The lost event cannot be published again from here: ask the sender to send it again; see the notice."
+		}
+		return "The lost events cannot be published again from here: ask the sender to send them again; see the notice."
+	},
+	"advice_stream": say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
+	"advice_dead":   say("Look at each reason and decide: replay, or discard."),
+	"advice_behind": say("Events wait longer than usual. After an outage this passes by itself; if the number grows, look at the end-to-end latency and at the load of NATS."),
 }
 
 // spell is a time in its largest unit.
@@ -270,12 +360,18 @@ func spell(seconds float64) string {
 	for _, unit := range []struct {
 		name string
 		size float64
-	}{{"d", 86400}, {"h", 3600}, {"min", 60}} {
-		if seconds >= 2*unit.size || unit.size == 60 {
+	}{{"d", 86400}, {"h", 3600}, {"min", 60}, {"s", 1}} {
+		if seconds >= 2*unit.size || unit.size == 1 {
 			return fmt.Sprintf("%.0f %s", seconds/unit.size, unit.name)
 		}
 	}
 	return ""
+}
+
+// capital begins a sentence with a reason.
+func capital(text string) string {
+	_, size := utf8.DecodeRuneInString(text)
+	return strings.ToUpper(text[:size]) + text[size:]
 }
 
 func say(text string) func(Phrase, string) string {

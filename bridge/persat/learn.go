@@ -149,7 +149,7 @@ func (t *Learned) object(object []byte, kind Kind) {
 	}
 	shapes[kind].drift("payload", object, func(path, got string, want []string) {
 		if want == nil {
-			t.differs(fmt.Sprintf("member %s (%s)", path, got))
+			t.differs(fmt.Sprintf("a member that the catalogue lacks: %s (%s)", path, got))
 			return
 		}
 		t.differs(fmt.Sprintf("member %s is %s, not %s", path, got, strings.Join(want, " or ")))
@@ -213,7 +213,7 @@ func (t *Learned) differences() []string {
 	case !known:
 		all = append(all, "an event type that the catalogue does not know")
 	case entry.Assumed:
-		all = append(all, "the assumed name is the real one")
+		all = append(all, "the catalogue had only assumed this name; an event has confirmed it")
 	}
 	for text, n := range t.members {
 		all = append(all, text+", in "+counted(n, "object"))

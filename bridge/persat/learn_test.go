@@ -30,7 +30,7 @@ func TestLearnNothingFromSamples(t *testing.T) {
 	for _, learned := range lessons.Types {
 		want := []string{}
 		if learned.Assumed {
-			want = append(want, "the assumed name is the real one")
+			want = append(want, "the catalogue had only assumed this name; an event has confirmed it")
 		}
 		if !slices.Equal(learned.New, want) {
 			t.Errorf("%s: got %q, want %q", learned.Type, learned.New, want)
@@ -50,7 +50,7 @@ func TestLearn(t *testing.T) {
 		{"nobody's event", `{"eventType":"invoice.paid","payload":{"_id":1,"total":7}}`, "invoice.paid",
 			[]string{"an event type that the catalogue does not know"}},
 		{"a member more, at the top and deeper", `{"eventType":"workorder.closed","payload":{"_id":"1","priority":"P1","client":{"vip":{"Ana":1}}}}`, "workorder.closed",
-			[]string{"member payload.client.vip (object), in 1 object", "member payload.priority (string), in 1 object"}},
+			[]string{"a member that the catalogue lacks: payload.client.vip (object), in 1 object", "a member that the catalogue lacks: payload.priority (string), in 1 object"}},
 		{"a member of another type", `{"eventType":"workorder.closed","payload":{"_id":"1","labels_ids":"4","wo_data":{"service_time":"45"}}}`, "workorder.closed",
 			[]string{"member payload.labels_ids is string, not array, in 1 object", "member payload.wo_data.service_time is string, not number, in 1 object"}},
 		{"null is no drift", `{"eventType":"workorder.closed","payload":{"_id":"1","wo_data":null}}`, "workorder.closed", []string{}},

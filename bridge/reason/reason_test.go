@@ -75,7 +75,9 @@ func TestSpanish(t *testing.T) {
 	for text, want := range map[string]string{
 		`delivery id "msg_1" was used before for other bytes (record 12)`: "el id de entrega «msg_1» se usó antes para otro contenido (registro 12)",
 		"not JSON: at byte 3": "no es JSON: at byte 3",
-		"something new":       "something new",
+		"the stream has lost 1 event whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on 2026-11-26T10:00:00Z: only the sender still has it; ask for it again": "el stream perdió 1 evento y el almacenamiento ya no guarda el contenido (journal.retention, journal.max_bytes); la última pérdida, el 2026-11-26T10:00:00Z: solo el remitente lo tiene todavía; hay que pedirle que lo envíe otra vez",
+		"journal is full: 9.9 GiB of journal.max_bytes 10 GiB used: repair what keeps events from being published, or raise journal.max_bytes":                                                                                  "el almacenamiento está lleno: 9.9 GiB de 10 GiB (journal.max_bytes). Hay que reparar lo que impide publicar, o subir journal.max_bytes",
+		"something new": "something new",
 		"connect to NATS at a:1,b:2: a:1: connection refused; b:2: no answer within 2s":                             "al conectar con NATS en a:1,b:2: a:1: conexión rechazada (nada escucha ahí); b:2: sin respuesta en 2s",
 		"source p has not been pulled since 2026-11-26T10:00:00Z: the polling endpoint is not reached: i/o timeout": "la fuente p no se puede traer desde el 2026-11-26T10:00:00Z: no se llega al polling endpoint: sin respuesta a tiempo",
 		"the NATS user may not subscribe to _INBOX.x.>: give it that permission":                                    "el usuario de NATS no puede suscribirse a _INBOX.x.>: hay que darle ese permiso",

@@ -16,7 +16,7 @@ import (
 // audit finds what the rules of WCAG that can be checked by program forbid: controls
 // without a name, folds without aria-expanded, ids that are there twice, headings that
 // leave out a level, tables without a header, a picture without a name, text with a
-// contrast below 4.5 (3 for large text).
+// contrast below 4.5 (3 for large text), controls whose border has one below 3.
 const audit = `(() => {
   const wrong = [], seen = (e) => e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true });
   const name = (e) => (e.getAttribute('aria-label') || (e.getAttribute('aria-labelledby') || '').split(' ').map((id) => document.getElementById(id)?.textContent || '').join('') || [...(e.labels || [])].map((l) => l.textContent).join('') || e.textContent || e.title || '').trim();
@@ -34,6 +34,10 @@ const audit = `(() => {
   const light = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }; return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
   const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (colour(c)[3] === 255 && c !== 'rgba(0, 0, 0, 0)') return colour(c); } return [255, 255, 255]; };
   const said = new Set();
+  for (const e of document.querySelectorAll('button, input, select')) {
+    const style = getComputedStyle(e), a = light(colour(style.borderTopColor)), b = light(ground(e.parentElement));
+    if (seen(e) && !e.disabled && parseFloat(style.borderTopWidth) && (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 3) wrong.push(what(e) + ' has a border that is hardly seen');
+  }
   for (const e of document.querySelectorAll('body *')) {
     if (!seen(e) || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.closest(':disabled, script, style, option')) continue;
     const style = getComputedStyle(e), svg = e.namespaceURI.endsWith('svg');

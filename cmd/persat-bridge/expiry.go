@@ -45,11 +45,11 @@ func (e *expiry) look(now time.Time) {
 	e.certificate.refresh()
 	notAfter, soon := e.certificate.notAfter(), e.certificate.warnFrom()
 	text := ""
-	switch day := notAfter.UTC().Format("2006-01-02 15:04 MST"); {
+	switch at := notAfter.UTC().Format(time.RFC3339); {
 	case !now.Before(notAfter):
-		text = "the certificate of server.tls has expired on " + day + ": every sender gives up before it sends; renew it; the bridge reads it by itself"
+		text = "the certificate of server.tls has expired on " + at + ": every sender gives up before it sends; renew it; the bridge reads it by itself"
 	case !now.Before(soon):
-		text = "the certificate of server.tls expires on " + day + ": renew it; the bridge reads it by itself"
+		text = "the certificate of server.tls expires on " + at + ": renew it; the bridge reads it by itself"
 	}
 	if text == e.reported {
 		return

@@ -207,10 +207,10 @@ func (p *program) showLessons(l persat.Lessons) {
 	}
 	switch l.New {
 	case 0:
-		fmt.Fprintln(p.stdout, "; nothing that the catalogue does not know")
+		fmt.Fprintln(p.stdout, "; no findings for the catalogue")
 	case 1:
-		fmt.Fprintln(p.stdout, "; 1 thing that the catalogue does not know")
+		fmt.Fprintln(p.stdout, "; 1 finding for the catalogue")
 	default:
-		fmt.Fprintf(p.stdout, "; %d things that the catalogue does not know\n", l.New)
+		fmt.Fprintf(p.stdout, "; %d findings for the catalogue\n", l.New)
 	}
 }

@@ -56,20 +56,21 @@ func TestPage(t *testing.T) {
 	}
 
 	// Quiet.
-	p.waitFor("the sentence", `$('#sentence').includes('Accepting and publishing; nothing waiting')`)
+	p.waitFor("the sentence", `$('#sentence') === 'Ready; no event has arrived yet'`)
 	p.waitFor("no events yet", `$('#events-none').includes('No events yet')`)
-	p.waitFor("what to register", `$('#first-panel').includes('/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
+	p.waitFor("what to register", `$('#first-panel').includes('https://<your-host>/webhooks/persat') && $('#first-panel').includes('persat-bridge send')`)
 	p.shoot("first day")
 	if response, err := http.Post(b.url, "application/json", strings.NewReader("{}")); err != nil || response.Body.Close() != nil {
 		t.Fatal(err)
 	}
-	p.waitFor("what was refused", `$('#refused').includes('persat missing_signature · 1 time') && $('#refused').includes('from 127.0.0.1') && $('#refused').includes('persat-bridge capture')`)
+	p.waitFor("what was refused", `/persat · missing_signature: without any signature header · once, at \d\d:\d\d:\d\d from 127\.0\.0\.1\n/.test($('#refused')) && document.querySelector('#refused code').innerText === 'persat-bridge capture'`)
+	p.waitFor("it is told beside the address", `$('#first-panel').includes('1 request arrived and was refused: see Refused requests') && document.querySelector(document.querySelector('#first-refused-link').getAttribute('href'))`)
 
 	// What the catalogue does not know is shown, and no value of it.
 	post([]byte(`{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"sEcReT"}}`))
 	p.open(b.admin)
-	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: member payload.priority (string)') && !$('#learned').includes('sEcReT')`)
-	p.waitFor("how much", `$('#learned-head').includes('1 thing that the catalogue does not know')`)
+	p.waitFor("what was learned", `$('#learned').includes('workorder.closed: a member that the catalogue lacks: payload.priority (string)') && !$('#learned').includes('sEcReT')`)
+	p.waitFor("how much", `$('#learned-head').includes('1 finding for the catalogue')`)
 
 	// Events arrive without a reload.
 	for _, eventType := range persat.Types() {
@@ -85,10 +86,10 @@ func TestPage(t *testing.T) {
 	p.waitFor("an entity is text", `$('#events').includes('<img src=x') && !document.querySelector('#events img')`)
 	p.run(chromedp.SendKeys(chromedp.CSS("#q"), last))
 	p.waitFor("the search", `document.querySelectorAll('#events > li').length === 1`)
-	p.run(chromedp.Click(chromedp.CSS("#events button")))
+	p.click("#events button")
 	p.waitFor("the body", `$('#drawer pre').includes('"eventType": "workorder.closed"')`)
 	p.shoot("events")
-	p.run(chromedp.Click(chromedp.CSS("#drawer-close")))
+	p.click("#drawer-close")
 	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = 'entity:4001 type:workorder.closed'; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
 	p.waitFor("an exact search", `document.querySelectorAll('#events > li').length === 1 && $('#events').includes('workorder.closed · 4001')`)
 	p.run(script(`(() => { const q = document.querySelector('#q'); q.value = ''; q.dispatchEvent(new Event('input', { bubbles: true })) })()`))
@@ -108,7 +109,7 @@ func TestPage(t *testing.T) {
 	}
 	p.waitFor("what waits", `/^Accepting; NATS away since \d\d:\d\d, 7 events waiting, .*nothing lost$/.test($('#sentence'))`)
 	p.shoot("nats away")
-	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="es"]`)))
+	p.click(`#languages [data-lang="es"]`)
 	p.waitFor("Spanish", `/^Aceptando; sin conexión con NATS desde las \d\d:\d\d, 7 eventos en espera, .*nada perdido$/.test($('#sentence')) && document.documentElement.lang === 'es'`)
 	p.shoot("nats away in Spanish")
 
@@ -116,10 +117,11 @@ func TestPage(t *testing.T) {
 	n.Configure("max_payload: 4MB")
 	n.Run()
 	p.waitFor("it has recovered", `$('#sentence').includes('Aceptando y publicando; nada en espera')`)
-	p.run(chromedp.Click(chromedp.CSS(`#languages [data-lang="en"]`)))
+	p.click(`#languages [data-lang="en"]`)
 
 	// A discard that is not confirmed twice changes nothing.
-	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#dead .discard-one")
+	p.click("#ask-yes")
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
 	// Faster than a hand: the next question stands before the browser has told that the last one is closed.
 	p.run(script(`(() => { document.querySelector('#ask-no').click(); document.querySelector('#dead .replay-one').click() })()`), chromedp.WaitVisible(chromedp.CSS("#ask-yes")))
@@ -127,21 +129,23 @@ func TestPage(t *testing.T) {
 		t.Errorf("dead letters after a discard that was cancelled: got %v, want 1", got)
 	}
 	p.shoot("asked")
-	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#ask-yes")
 	p.waitFor("it is on its way", `$('#dead-result').includes('1 dead letter is on the way again')`)
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
 	findInStream(t, n.URL, dead)
 
 	// What can never be published can only be discarded.
 	post([]byte("hola"))
-	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
-	p.run(chromedp.Click(chromedp.CSS("#dead .discard-one")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.waitFor("a dead letter without a type", `$('#dead').includes('it can never be published') && $('#dead-panel').includes('None of these can be published as it is') && $('#dead').includes('no valid type') && $('#events').includes('no valid type · not JSON') && !document.querySelector('#dead .replay-one') && document.querySelector('#dead-replay-all').hidden`)
+	p.click("#dead .discard-one")
+	p.click("#ask-yes")
 	p.waitFor("it asks again", `$('#ask-text').startsWith('Really?')`)
-	p.run(chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#ask-yes")
 	p.waitFor("all is well", `$('#sentence') === 'Accepting and publishing; nothing waiting'`)
 
 	// Replay by time, with its progress.
-	p.run(chromedp.Click(chromedp.CSS("#replay button.main")), chromedp.WaitVisible(chromedp.CSS("#ask-yes")), chromedp.Click(chromedp.CSS("#ask-yes")))
+	p.click("#replay button.main")
+	p.click("#ask-yes")
 	p.waitFor("the replay has ended", `/Last replay: (\d+) of \1 published/.test($('#replay-text'))`)
 	p.shoot("after the replay")
 	p.run(script(`(() => { const l = document.querySelector('#log-level'); l.value = 'debug'; l.dispatchEvent(new Event('change')) })()`))
@@ -177,9 +181,9 @@ func TestPage(t *testing.T) {
 	// What was before the restart is there.
 	p.waitFor("the history by type", `$('#types').includes('workorder.closed')`)
 	p.waitFor("the charts", `document.querySelectorAll('#chart-flow path.curve').length === 2 && !$('#history-note')`)
-	p.run(chromedp.Click(chromedp.CSS(`#ranges [data-range="24h"]`)))
+	p.click(`#ranges [data-range="24h"]`)
 	p.waitFor("a day", `$('#chart-flow').includes('−24 h') && $('#types').includes('client.updated')`)
-	p.run(chromedp.Click(chromedp.CSS("#chart-flow summary")))
+	p.click("#chart-flow summary")
 	p.waitFor("the same as a table", `document.querySelectorAll('#chart-flow tbody tr').length > 10`)
 	p.shoot("history after a restart")
 }
@@ -194,9 +198,9 @@ func TestPageToken(t *testing.T) {
 	p.waitFor("the wrong token", `$('#door-error').includes('not the token')`)
 	p.shoot("token")
 	p.run(chromedp.SendKeys(chromedp.CSS("#token"), "correct-horse-battery\r"))
-	p.waitFor("the page", `$('#sentence').includes('Accepting')`)
+	p.waitFor("the page", `$('#sentence').includes('Ready')`)
 	p.open(b.admin)
-	p.waitFor("the page after a reload", `$('#sentence').includes('Accepting')`)
+	p.waitFor("the page after a reload", `$('#sentence').includes('Ready')`)
 }
 
 // A proxy has the page below a path; its scripts and its API were looked for at the root.
@@ -211,7 +215,7 @@ func TestPageBelowAPath(t *testing.T) {
 	defer proxy.Close()
 	p := newBrowser(t)
 	p.open(proxy.URL + "/persat")
-	p.waitFor("the page", `$('#sentence').includes('Accepting and publishing')`)
+	p.waitFor("the page", `$('#sentence').includes('Ready')`)
 }
 
 // findInStream looks for a delivery under its id of a replay.
@@ -309,16 +313,23 @@ func (p *browser) run(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// click clicks on an element as soon as it can be seen, wherever that is: what stands above
+// it comes and goes.
+func (p *browser) click(selector string) {
+	p.t.Helper()
+	p.waitFor("a click on "+selector, fmt.Sprintf(`((e) => e?.checkVisibility() && (e.focus(), e.click(), true))(document.querySelector(%q))`, selector))
+}
+
 func (p *browser) open(url string) {
 	p.t.Helper()
 	p.run(chromedp.Navigate(url + "/"))
 }
 
 // waitFor waits until an expression is true; $(selector) in it is the text that is
-// to be read there.
+// to be read there, with plain spaces.
 func (p *browser) waitFor(what, expression string) {
 	p.t.Helper()
-	script := `(() => { const $ = (s) => document.querySelector(s)?.innerText ?? ''; return !!(` + expression + `) })()`
+	script := `(() => { const $ = (s) => (document.querySelector(s)?.innerText ?? '').replaceAll('\u00a0', ' '); return !!(` + expression + `) })()`
 	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		yes, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool](script))
 		if err != nil {

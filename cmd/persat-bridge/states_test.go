@@ -95,7 +95,7 @@ func TestStates(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.open(url)
-	p.waitFor("the first day", `$('#first-panel').includes('/webhooks/persat') && $('#refused').includes('missing_signature')`)
+	p.waitFor("the first day", `$('#sentence') === 'Ready; no event has arrived yet' && $('#first-panel').includes('/webhooks/persat') && $('#refused').includes('missing_signature')`)
 	pictures.take("01 first day")
 
 	sender := newSender(a.webhookURL("persat"), testSecret, 4)
@@ -143,7 +143,7 @@ func TestStates(t *testing.T) {
 		{"03 connecting", func(s *bridge.Status) { s.NATS = bridge.Link{} }, admin.Warn, 1, "connecting to NATS"},
 		{"04 events wait a moment", func(s *bridge.Status) {
 			s.Pending, s.LastPublished, s.Sources[0].OldestPending = 3, ago(8*time.Second), ago(8*time.Second)
-		}, admin.Good, 0, "nothing published since"},
+		}, admin.Good, 0, "3 events waiting the oldest for"},
 		{"05 attempts fail", func(s *bridge.Status) {
 			s.Pending, s.LastPublished, s.Sources[0].OldestPending = 1, ago(time.Minute), ago(9*time.Second)
 			s.LastFailure = &bridge.FailedAttempt{At: *ago(time.Second), Class: "unknown", Reason: "JetStream refuses it: nats: API error: code=500 err_code=10077 description=odd"}
@@ -155,30 +155,35 @@ func TestStates(t *testing.T) {
 		{"08 NATS away", away, admin.Warn, 1, "NATS away since"},
 		{"09 stream missing", func(s *bridge.Status) {
 			s.StreamMissing = true
-			s.Notices = append(s.Notices, "the server does not find stream PERSAT, though events were published to it: events are held. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate")
-		}, admin.Warn, 1, "the stream is missing"},
+			s.Notices = append(s.Notices, "the server does not find stream PERSAT, though events were published to it: new events wait here. Look whether the server can read its store (JetStream key, limits, disk), mend that and restart it. When the stream is gone for good: persat-bridge stream recreate")
+		}, admin.Warn, 1, "; the stream is missing"},
 		{"10 the journal fills", func(s *bridge.Status) {
 			room := 5.0 * 3600
 			s.JournalBytes, s.JournalRoom = uint64(s.JournalLimit/100*83+1000), &room
-		}, admin.Warn, 1, "the journal is 83 % full"},
+			s.Pending, s.LastPublished, s.Sources[0].OldestPending = 48211, ago(time.Second), ago(4*time.Minute)
+		}, admin.Warn, 1, "the journal is 83 % full room for 5 h"},
+		{"10 the journal is large", func(s *bridge.Status) {
+			room := 5.0 * 3600
+			s.JournalBytes, s.JournalRoom = uint64(s.JournalLimit/100*83+1000), &room
+		}, admin.Good, 0, "the journal is 83 % full"},
 		{"11 not accepting", func(s *bridge.Status) {
 			away(s)
-			s.Accepting, s.Refusing = false, "journal is full: 10737418240 of journal.max_bytes 10737418240 bytes used: repair what keeps events from being published, or raise it"
+			s.Accepting, s.Refusing = false, "journal is full: 10 GiB of journal.max_bytes 10 GiB used: repair what keeps events from being published, or raise journal.max_bytes"
 			s.JournalBytes = uint64(s.JournalLimit)
 		}, admin.Bad, 2, "Not accepting events"},
 		{"12 not accepting without NATS", func(s *bridge.Status) {
 			away(s)
-			s.Accepting, s.Refusing = false, "NATS is away, and accept.wait_for is stream: events wait on disk, and a 2xx needs NATS"
+			s.Accepting, s.Refusing = false, "NATS is away, and with accept.wait_for: stream a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk"
 		}, admin.Bad, 2, "Not accepting events"},
 		{"13 lost by the stream", func(s *bridge.Status) {
 			s.Gone = 12
 			s.Notices = append(s.Notices,
-				"the stream has lost 12 events whose bodies the journal no longer keeps (journal.retention, journal.max_bytes), the last on 2026-11-26T10:00:00Z: they cannot be published again; ask the sender to send them again",
+				"the stream has lost 12 events whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on 2026-11-26T10:00:00Z: only the sender still has it; ask for it again",
 				"the stream was recreated; it lacks what was published before. To fill it: persat-bridge replay --since 2026-11-20T10:00:00Z --until 2026-11-26T10:00:00Z",
 				"source persat has not been pulled since 2026-11-26T10:00:00Z: the polling endpoint refuses the token (401): copy the endpoint's key whole from the sender's portal into pull.token",
-				"the certificate of server.tls expires on 2026-12-01 10:00 UTC: renew it; the bridge reads it by itself",
+				"the certificate of server.tls expires on 2026-12-01T10:00:00Z: renew it; the bridge reads it by itself",
 				"alerts cannot be delivered by alerts.urls[0] (slack) since 2026-11-26T10:00:00Z: no answer within 30s")
-		}, admin.Bad, 1, "12 events lost by the stream"},
+		}, admin.Bad, 1, "; the stream has lost 12 events"},
 		{"14 a replay failed", func(s *bridge.Status) {
 			s.Replay = &bridge.Replay{Number: 3, Started: *ago(time.Hour), Ended: ago(time.Minute), Matched: 52, Published: 40, Failed: 10, Skipped: 2, Reason: "larger than the NATS server's max_payload: raise the limit, then replay: nats: maximum payload exceeded"}
 		}, admin.Good, 0, "nothing waiting"},
@@ -197,6 +202,13 @@ func TestStates(t *testing.T) {
 		// The page gets through all of it, and does not take a slip of its own for a bridge
 		// that is lost: it did while the first connection was made.
 		p.waitFor("all of the page", `document.querySelector('#lost').hidden && document.querySelectorAll('#tiles > div').length === 6`)
+		if strings.HasPrefix(c.name, "13") { // times and durations are the page's
+			p.waitFor("the notices", `/the last (on \w+ \d+ )?at \d\d:\d\d:/.test($('#notices')) && /expires (on \w+ \d+ )?at \d\d:\d\d:/.test($('#notices')) && /no answer within 30\ss/.test($('#notices'))`)
+		}
+		// Room is told where events wait: elsewhere published ones make it.
+		if strings.HasPrefix(c.name, "10") {
+			p.waitFor("the room", fmt.Sprintf(`$('#tiles').includes('room for') === %v`, c.level == admin.Warn))
+		}
 		pictures.take(c.name)
 	}
 	if *screens == "" {
@@ -213,7 +225,7 @@ func TestStates(t *testing.T) {
 	}
 	post("msg_new", `{"eventType":"workorder.closed","payload":{"_id":"48","state":"CERRADA_OK","priority":"x","note":"a\u202eb"}}`)
 	p.open(url)
-	p.waitFor("the dead letters", `$('#dead-total').startsWith('42 ')`)
+	p.waitFor("the dead letters", `$('#dead-total').startsWith('42, ')`)
 	pictures.take("15 dead letters")
 	pictures.url = url + "/?type=workorder.closed"
 	pictures.take("16 filtered")

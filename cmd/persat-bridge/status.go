@@ -132,7 +132,7 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 		}
 	}
 	row("dead letters", "%d", s.Dead)
-	row("accepted", "%d since the journal began", s.Accepted)
+	row("accepted", "%d in all", s.Accepted)
 	if s.JournalLimit > 0 {
 		row("journal", "%v of %v", roughly(s.JournalBytes), config.Size(s.JournalLimit))
 	} else {

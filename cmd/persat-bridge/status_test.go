@@ -24,11 +24,11 @@ func TestStatusCommand(t *testing.T) {
 	b.Start()
 	testwait.Eventually(t, "connected", func() bool { return b.metric("persat_bridge_nats_connected") == 1 })
 	code, stdout, stderr := b.tool("status")
-	if code != 0 || !strings.HasPrefix(stdout, "Accepting and publishing; nothing waiting\n") || stderr != "" {
+	if code != 0 || !strings.HasPrefix(stdout, "Ready; no event has arrived yet\n") || stderr != "" {
 		t.Errorf("all is well: exit code %d, %q, %q", code, stdout, stderr)
 	}
 
-	if !strings.Contains(stdout, "  published     one by one: atomic batches are tried with the next backlog\n") {
+	if !strings.Contains(stdout, "  published     one by one; atomic batches will be tried when events pile up\n") {
 		t.Errorf("how events are published: %q", stdout)
 	}
 

@@ -58,7 +58,7 @@ export function chart(box, o) {
   for (const part of width < 420 ? [1, 0.5, 0] : [1, 0.75, 0.5, 0.25, 0]) {
     const anchor = part === 1 ? 'start' : part === 0 ? 'end' : 'middle';
     const ago = (o.span * part) / 60e3;
-    picture.append(svg('text', { x: x(o.now - o.span * part), y: height - 5, 'text-anchor': anchor }, !part ? o.clock(o.now) : ago > 90 ? `−${ago / 60} ${o.words.hours}` : `−${+ago.toFixed(1)} ${o.words.minutes}`));
+    picture.append(svg('text', { x: x(o.now - o.span * part), y: height - 5, 'text-anchor': anchor }, !part ? o.clock(o.now) : ago > 90 ? `−${o.number(ago / 60)} ${o.words.hours}` : `−${o.number(+ago.toFixed(1))} ${o.words.minutes}`));
   }
   o.series.forEach((s, i) => {
     const name = i ? 'second' : 'first';
@@ -83,7 +83,7 @@ export function chart(box, o) {
       const v = k < 0 ? null : s.values[k];
       return element('span', '', element('i', i ? 'key second' : 'key'), `${s.label} `, element('b', '', v === null || v === undefined ? '–' : o.format(v)));
     }));
-    if (k >= 0 && k < o.times.length - 1) legend.append(element('span', '', o.clock(o.times[k])));
+    if (k >= 0 && k < o.times.length - 1) legend.append(element('span', '', o.words.at_time(o.clock(o.times[k]))));
   };
   const newest = o.latest ? o.times.findLastIndex((_, k) => o.series.some((s) => s.values[k] !== null)) : o.times.length - 1;
   show(newest);
@@ -128,7 +128,7 @@ function table(o) {
 // spark is a line without axes, beside the number that says the same.
 export function spark(values) {
   const width = 120, height = 22, top = Math.max(...values, 1);
-  const points = values.map((v, i) => `${((i / Math.max(values.length - 1, 1)) * width).toFixed(1)},${(height - 1 - (v / top) * (height - 3)).toFixed(1)}`);
+  const points = values.map((v, i) => `${(1 + (i / Math.max(values.length - 1, 1)) * (width - 2)).toFixed(1)},${(height - 1 - (v / top) * (height - 3)).toFixed(1)}`);
   return svg('svg', { viewBox: `0 0 ${width} ${height}`, class: 'sparkline', 'aria-hidden': 'true' }, svg('path', { class: 'curve first', d: `M${points.join('L')}` }));
 }
 

@@ -1,10 +1,10 @@
 // The dead letters, by the reason for which they died.
 
 import { api, quietly, seen } from './api.js';
-import { $, arrange, ask, button, el, setText } from './dom.js';
-import { openDrawer } from './drawer.js';
+import { $, arrange, ask, button, el, setText, typeName } from './dom.js';
+import { markOpen, openDrawer } from './drawer.js';
 import { refresh as refreshEvents, writeURL } from './events.js';
-import { clock, number, reason, w } from './format.js';
+import { clock, number, raised, reason, w } from './format.js';
 
 const firstFew = innerWidth < 720 ? 1 : 3;
 const more = 25;
@@ -42,6 +42,9 @@ async function show() {
   arrange($('dead'), rows);
   for (const g of groups) await dead.rows.get(g.group)?.fill(g);
   setText($('dead-total'), total ? w.dead_total(total, number(total), publishable, number(publishable), groups.length) : '');
+  const note = $('dead-panel').querySelector('[data-t^="dead_note"]');
+  note.dataset.t = publishable || !total ? 'dead_note' : 'dead_note_never';
+  setText(note, w[note.dataset.t]);
   // It stays a while when the last one has gone, to say what became of it.
   $('dead-panel').hidden = !total && !$('dead-result').textContent;
   $('dead-discard-all').hidden = total < 2;
@@ -72,10 +75,10 @@ function groupRow(key) {
       const open = dead.open.has(key);
       fold.setAttribute('aria-expanded', open);
       setText(count, number(g.count));
-      setText(title, reason(g));
-      const types = g.types.slice(0, 3).map((t) => `${t.type || w.without_type} ${number(t.count)}`).join(', ') + (g.types.length > 3 ? ', …' : '');
+      setText(title, raised(reason(g)));
+      const types = g.types.slice(0, 3).map((t) => `${t.type || w.without_type}${g.types.length > 1 ? ` ${number(t.count)}` : ''}`).join(', ') + (g.types.length > 3 ? ', …' : '');
       const several = seen.status.sources.length > 1 ? `${g.sources.join(', ')} · ` : '';
-      setText(facts, `${several}${types} · ${w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
+      setText(facts, `${several}${types} · ${clock(g.first) === clock(g.last) ? w.at_time(clock(g.first)) : w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
       setText(replayAll, g.publishable < g.count ? w.replay_some(number(g.publishable)) : w.replay_group(g.count, number(g.count)));
       setText(discardAll, w.discard_group(g.count, number(g.count)));
       // With one letter that is folded out, its own buttons say the same.
@@ -95,6 +98,7 @@ function groupRow(key) {
         if (!kept.has(r.record)) kept.set(r.record, letterRow(r, r.reason !== g.reason));
         return kept.get(r.record);
       }));
+      markOpen();
     },
   };
 }
@@ -102,12 +106,13 @@ function groupRow(key) {
 function letterRow(r, own) {
   const one = `record=${r.record}`;
   const open = button(w.details, '', () => { openDrawer(r.record, open); writeURL({ event: r.record }); });
+  open.dataset.record = r.record;
   open.setAttribute('aria-haspopup', 'dialog');
-  const label = `${r.type || '?'} ${r.id}`;
+  const label = `${r.type || w.without_type} ${r.id}`;
   const buttons = [open, r.type ? button(w.replay_one, 'replay-one', () => act('replay', { n: 1, of: 1 }, one)) : null, button(w.discard_one, 'discard-one danger', () => act('discard', { n: 1, of: 1 }, one))];
   for (const b of buttons) b?.setAttribute('aria-label', `${b.textContent}: ${label}`);
   return el('li', '', el('div', 'record dead-record', el('span', '', clock(r.at || r.accepted, true)),
-    el('span', 'what', el('b', '', r.type || '?'), r.entities?.length ? ` · ${r.entities.join(', ')}` : ''), el('span', 'id', r.id), el('span', 'buttons', ...buttons.filter(Boolean)),
+    el('span', 'what', typeName(r.type, w.without_type), r.entities?.length ? ` · ${r.entities.join(', ')}` : ''), el('span', 'id', r.id), el('span', 'buttons', ...buttons.filter(Boolean)),
     own ? el('span', 'reason quiet', reason(r)) : ''));
 }
 
@@ -115,7 +120,7 @@ function letterRow(r, own) {
 export async function changeDead(what, { n, of }, query) {
   const t = number(n);
   if (what === 'replay' && !(await ask(n < of ? w.ask_replay_some(n, t, number(of), of - n, number(of - n)) : w.ask_replay(n, t), w.yes_replay))) return '';
-  if (what === 'discard' && !((await ask(w.ask_discard(n, t), w.yes_discard, true)) && (await ask(w.ask_discard_again(n, t), w.yes_discard_again, true)))) return '';
+  if (what === 'discard' && !((await ask(w.ask_discard(n, t, n > 1 && n === dead.got?.total), w.yes_discard, true)) && (await ask(w.ask_discard_again(n, t), w.yes_discard_again, true)))) return '';
   const done = await api(`dead/${what}?${query}`, 'POST');
   quietly(() => refresh(true));
   quietly(refreshEvents);

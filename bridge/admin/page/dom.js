@@ -47,6 +47,19 @@ export function breakable(text) {
   return text.split(/(?<=\.)/).flatMap((part, i) => (i ? [el('wbr'), part] : [part]));
 }
 
+// rich is a text as nodes in which commands are code: those in backticks, those in single
+// quotes, and persat-bridge with its subcommand and flags behind a colon.
+const command = /`([^`]+)`|'((?:persat-bridge|nats|dmesg|Authorization:)[^']*)'|(?<=: )(persat-bridge(?: (?:stream|dead|journal))? [a-z]+(?: --[a-z-]+(?: [\d<A-Z][^\s,;]*[^\s,;.:)])?)*)/;
+export function rich(text) {
+  const found = command.exec(text);
+  if (!found) return text ? [text] : [];
+  const words = (found[1] || found[2] || found[3]).split(' ').flatMap((word, i) => [i ? ' ' : '', el('span', '', word)]);
+  return [text.slice(0, found.index), el('code', 'command', ...words), ...rich(text.slice(found.index + found[0].length))];
+}
+
+// typeName is the type of an event, which not every body has.
+export const typeName = (type, none) => (type ? el('b', '', type) : el('span', 'quiet', none));
+
 // ask puts one question and answers whether it was answered yes.
 export function ask(text, yes, danger) {
   $('ask-text').textContent = text;

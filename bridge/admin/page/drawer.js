@@ -2,9 +2,9 @@
 
 import { api, quietly, Refused, seen } from './api.js';
 import { changeDead } from './dead.js';
-import { $, ask, button, copy, el, visible } from './dom.js';
+import { $, ask, button, copy, el, rich, setText, visible } from './dom.js';
 import { setFilter, writeURL } from './events.js';
-import { clock, duration, exact, number, reason, w } from './format.js';
+import { clock, duration, exact, number, raised, reason, w } from './format.js';
 
 // maxShown is how much of a body is shown: more makes the page slow. All of it can be
 // downloaded.
@@ -23,6 +23,8 @@ export async function openDrawer(record, from) {
   $('drawer-facts').replaceChildren();
   $('drawer-body').replaceChildren();
   $('drawer-actions').replaceChildren();
+  $('drawer-why').hidden = true;
+  markOpen();
   $('drawer-title').focus();
   await quietly(fetchEvent);
 }
@@ -33,8 +35,16 @@ export function closeDrawer() {
   document.body.classList.remove('with-drawer');
   const back = drawer.from?.isConnected ? drawer.from : document.querySelector(`#events [data-record="${drawer.record}"]`) || $('q');
   drawer.record = 0;
+  markOpen();
   writeURL({ event: '' });
   back.focus();
+}
+
+// markOpen marks the event that is in the drawer, in the lists.
+export function markOpen() {
+  for (const b of document.querySelectorAll('[data-record]')) {
+    if (Number(b.dataset.record) === drawer.record) b.setAttribute('aria-current', 'true'); else b.removeAttribute('aria-current');
+  }
 }
 
 async function fetchEvent() {
@@ -63,14 +73,15 @@ export async function refreshDrawer() {
 export function showDrawer() {
   const e = drawer.event;
   if (!e) return;
-  $('drawer-title').textContent = `${e.type || '?'}${e.entities?.length ? ` · ${e.entities.join(', ')}` : ''}`;
+  $('drawer-title').textContent = [e.type || w.without_type, e.entities?.join(', ') || (e.type ? '' : e.id)].filter(Boolean).join(' · ');
   const held = e.state === 'pending' && seen.status?.held.find((h) => h.source === e.source && h.type === e.type);
   const fact = (name, ...value) => (value[0] ? [el('dt', '', name), el('dd', '', ...value)] : []);
   const mono = (text) => (text ? el('code', '', ...visible(text)) : '');
   const latency = e.at && (Date.parse(e.at) - Date.parse(e.accepted)) / 1000;
   const entities = (e.entities || []).flatMap((id) => [button(id, 'link', () => { closeDrawer(); setFilter({ entity: id }); }), ' ']);
   $('drawer-facts').replaceChildren(
-    ...fact(w.state, el('span', `badge ${e.state}`, w[`state_${e.state}`]), e.reason ? ` ${reason(e)}` : held ? ` ${reason(held)}` : ''),
+    ...fact(w.state, el('span', `badge ${e.state}`, w[`state_${e.state}`])),
+    ...fact(w.reason_name, ...rich(raised(reason(e) || (held ? reason(held) : '')))),
     ...fact(w.subject, mono(e.subject)),
     ...fact(w.source, e.source, e.from ? ` · ${w.from(e.from)}` : e.pulled ? ` · ${w.pulled}` : ''),
     ...fact(w.delivery_id, mono(e.id)),
@@ -78,7 +89,7 @@ export function showDrawer() {
     ...fact(w.record_name, number(e.record)),
     ...fact(w.stream_sequence, e.stream_sequence ? number(e.stream_sequence) : ''),
     ...fact(w.accepted_at, exact(e.accepted)),
-    ...fact({ published: w.published_at, dead: w.died_at, discarded: w.discarded_at }[e.state], e.at ? exact(e.at) : '', latency >= 0 ? ` · ${w.after(duration(latency))}` : ''),
+    ...fact({ published: w.published_at, dead: w.died_at, discarded: w.discarded_at }[e.state], e.at ? exact(e.at) : '', e.state === 'published' && latency > 0 ? ` · ${w.after(duration(latency))}` : ''),
     ...fact(w.attempts_name, e.attempts ? number(e.attempts) : ''),
     ...fact(w.replay_name, e.replay ? w.replay_number(number(e.replay)) : ''),
     ...fact(w.size, w.bytes(number(e.size))),
@@ -132,15 +143,18 @@ function showActions(e) {
   };
   const actions = [];
   const add = (name, text, click, className = '') => { const b = button(text, className, click); b.dataset.action = name; actions.push(b); };
-  if (e.state === 'published' && e.body) add('replay', w.replay_again, doing(() => replayOne(e, result)), 'main');
+  if (e.state === 'published' && e.body) add('replay', w.replay_again, doing(() => replayOne(e, result)));
   if (e.state === 'dead' && e.type) add('replay', w.replay_this, doing(async () => { result(await changeDead('replay', { n: 1, of: 1 }, `record=${e.record}`)); await fetchEvent(); }), 'main');
   if (e.state === 'dead') add('discard', w.discard_one, doing(async () => { result(await changeDead('discard', { n: 1, of: 1 }, `record=${e.record}`)); await fetchEvent(); }), 'danger');
   if (e.body) {
     add('copy-body', w.copy_body, doing(() => copy(new TextDecoder().decode(bytesOf(e))), w.copied));
     if (e.headers) add('copy-curl', w.copy_curl, doing(() => copy(curl(e)), w.copied));
-    add('download', w.download, () => download(e));
   }
   add('copy-link', w.copy_link, doing(() => copy(`${location.origin}${location.pathname}?event=${e.record}`), w.copied));
+  if (e.body) add('download', w.download, () => download(e));
+  const why = e.state === 'dead' && !e.type ? w.no_replay_type : e.state === 'published' && !e.body ? w.no_replay_body : '';
+  setText($('drawer-why'), why);
+  $('drawer-why').hidden = !why;
   // A button that has the focus keeps it.
   const focused = $('drawer-actions').contains(document.activeElement) && document.activeElement.dataset.action;
   $('drawer-actions').replaceChildren(...actions);

@@ -2,9 +2,9 @@
 // The filter and the event that is looked at are in the URL.
 
 import { api, quietly, seen } from './api.js';
-import { $, arrange, button, el, setText } from './dom.js';
-import { openDrawer } from './drawer.js';
-import { clock, number, w } from './format.js';
+import { $, arrange, button, el, setText, typeName } from './dom.js';
+import { markOpen, openDrawer } from './drawer.js';
+import { clock, number, reason, w } from './format.js';
 
 const filters = ['q', 'state', 'source', 'type', 'entity', 'since', 'until'];
 const pageSize = innerWidth < 720 ? 10 : 25;
@@ -170,12 +170,15 @@ export async function refresh() {
 
 function badge(state) { return el('span', `badge ${state}`, w[`state_${state}`]); }
 
+// why is the short reason of an event that has no type.
+const why = (r) => (!r.type && r.reason ? ` · ${reason(r).split(/[:,] /)[0]}` : '');
+
 function row(r, several) {
   const b = button('', 'record', () => { openDrawer(r.record, b); writeURL({ event: r.record }); });
   b.dataset.record = r.record;
   b.setAttribute('aria-haspopup', 'dialog');
   b.append(el('span', '', clock(r.accepted, true)), el('span', 'state', badge(r.state)),
-    el('span', 'what', el('b', '', r.type || '?'), r.entities?.length ? ` · ${r.entities.join(', ')}` : '', several ? el('span', 'quiet', ` · ${r.source}`) : ''),
+    el('span', 'what', typeName(r.type, w.without_type), el('span', 'quiet why'), r.entities?.length ? ` · ${r.entities.join(', ')}` : '', several ? el('span', 'quiet', ` · ${r.source}`) : ''),
     el('span', 'id', r.id));
   return el('li', '', b);
 }
@@ -191,9 +194,11 @@ function show() {
       kept.row.querySelector('.state').replaceChildren(badge(r.state));
       kept.state = r.state;
     }
+    setText(kept.row.querySelector('.why'), why(r));
     return kept.row;
   }));
   for (const record of list.rows.keys()) if (!here.has(record)) list.rows.delete(record);
+  markOpen();
   $('events-none').hidden = list.records.length > 0 || list.searching;
   setText($('events-none'), Object.keys(list.filter).length ? (list.before ? w.no_match_yet : w.no_match) : w.no_events);
   $('older').hidden = !list.before;
@@ -202,6 +207,7 @@ function show() {
   setText($('looked'), list.looked > list.records.length && list.reached ? w.looked(number(list.looked), clock(list.reached)) : '');
   $('live').setAttribute('aria-pressed', list.live);
   setText($('live'), list.live ? w.live : w.paused);
+  $('live').title = list.live ? w.pause : w.go_on;
   $('fresh').hidden = list.live || !list.fresh;
   setText($('fresh'), w.fresh(list.fresh, `${number(list.fresh)}${list.freshMore ? '+' : ''}`));
 }
@@ -210,7 +216,14 @@ function show() {
 export function redraw() {
   list.rows.clear();
   showFilter();
+  showFields(!$('filters').hidden);
   show();
+}
+
+function showFields(open) {
+  $('filters').hidden = !open;
+  $('more-filters').setAttribute('aria-expanded', open);
+  setText($('more-filters'), open ? w.fewer_filters : w.more_filters);
 }
 
 function unpause() {
@@ -235,11 +248,9 @@ export function start() {
   for (const name of ['input', 'change']) $('search').addEventListener(name, () => { clearTimeout(typing); typing = setTimeout(read, 250); });
   $('more-filters').addEventListener('click', () => {
     const open = $('filters').hidden;
-    $('filters').hidden = !open;
-    $('more-filters').setAttribute('aria-expanded', open);
+    showFields(open);
   });
   readURL();
   const wants = ['source', 'type', 'entity', 'since', 'until'].some((name) => list.filter[name]);
-  $('filters').hidden = !wants;
-  $('more-filters').setAttribute('aria-expanded', wants);
+  showFields(wants);
 }

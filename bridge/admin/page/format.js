@@ -31,28 +31,33 @@ export function exact(t) {
   return `${d.toLocaleDateString(lang, { day: 'numeric', month: 'short', year: 'numeric' })} ${time}`;
 }
 
+// nbsp keeps a number and its unit on one line.
+const nbsp = '\u00a0';
+
+export const percent = (n) => `${number(n)}${nbsp}%`;
+
 export function duration(seconds) {
   const few = (n) => new Intl.NumberFormat(lang, { maximumFractionDigits: n < 9.95 ? 1 : 0 }).format(n);
-  if (seconds > 0 && seconds < 1) return `${few(seconds * 1000)} ms`;
-  if (seconds < 60) return `${few(seconds)} ${w.seconds}`;
+  if (seconds > 0 && seconds < 1) return `${few(seconds * 1000)}${nbsp}ms`;
+  if (seconds < 60) return `${few(seconds)}${nbsp}${w.seconds}`;
   const units = [['days', 86400], ['hours', 3600], ['minutes', 60], ['seconds', 1]];
   const i = units.findIndex(([, unit]) => seconds >= unit);
   const big = Math.floor(seconds / units[i][1]);
   const rest = i + 1 < units.length ? Math.floor((seconds % units[i][1]) / units[i + 1][1]) : 0;
-  return `${big} ${w[units[i][0]]}${rest ? ` ${rest} ${w[units[i + 1][0]]}` : ''}`;
+  return `${big}${nbsp}${w[units[i][0]]}${rest ? ` ${rest}${nbsp}${w[units[i + 1][0]]}` : ''}`;
 }
 
-// about is a time in its largest unit.
+// about is a time in the largest unit of which it has about two.
 export function about(seconds) {
-  const [unit, n] = [['days', 86400], ['hours', 3600], ['minutes', 60], ['seconds', 1]].find(([, n]) => seconds >= n * (n === 1 ? 0 : 2)) || ['seconds', 1];
-  return `${Math.round(seconds / n)} ${w[unit]}`;
+  const [unit, n] = [['days', 86400, 2], ['hours', 3600, 2], ['minutes', 60, 1.5]].find(([, n, times]) => seconds >= n * times) || ['seconds', 1];
+  return `${Math.round(seconds / n)}${nbsp}${w[unit]}`;
 }
 
 export function size(bytes) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let i = 0;
   for (; bytes >= 1024 && i < units.length - 1; i++) bytes /= 1024;
-  return `${new Intl.NumberFormat(lang, { maximumFractionDigits: bytes < 10 && i ? 1 : 0 }).format(bytes)} ${units[i]}`;
+  return `${new Intl.NumberFormat(lang, { maximumFractionDigits: bytes < 10 && i ? 1 : 0 }).format(bytes)}${nbsp}${units[i]}`;
 }
 
 // reason says a reason of the API in the page's language: it is English, with a code and
@@ -61,8 +66,21 @@ export function reason(r) { return explained(r.reason, r.reason_code, r.reason_p
 
 export function explained(text, code, params) { return local((lang === 'es' && code && inSpanish(code, params || {}, '')) || text || ''); }
 
-// local has the times of a text as the page has them, but those of a command.
-const local = (text) => text.replaceAll(/(?<!--\w+ )\b\d{4}-\d\d-\d\dT[\d:.]+Z\b/g, (t) => clock(t));
+// raised begins a text as a sentence, but for a name: of a setting, a command or a program.
+export const raised = (text) => text.replace(/^(?!nats\b|persat\b|svix\b)\p{Ll}+(?=[\s,;]|:\s)/u, (word) => word[0].toUpperCase() + word.slice(1));
+
+// timed is a time behind the word that stands before it: "on" a day is "at" an hour of today.
+function timed(before, at) {
+  if (!(lang === 'es' ? /el $/ : /^(since|on|at) $/).test(before)) return before + at;
+  return /^(since|desde) /.test(before) ? w.since_time(at) : w.at_time(at);
+}
+
+// local has the times, durations and sizes of a text as the page has them, but for those
+// of a command.
+const local = (text) => text
+  .replaceAll(/(?<!--(?:\w+ )?)\b(since |desde el |on |at |el )?(\d{4}-\d\d-\d\dT[\d:.]+Z)\b/g, (_, before = '', t) => timed(before, clock(t)))
+  .replaceAll(/(?<![\w.:/]|\w-|--\w+ )(?:(\d+)h)?(?:(\d+)m)?(\d+(?:\.\d+)?)(m?s)(?![\w-]|\.\w)/g, (_, h, m, n, unit) => duration((h || 0) * 3600 + (m || 0) * 60 + n / (unit === 'ms' ? 1000 : 1)))
+  .replaceAll(/\b(\d+\.\d+) ([KMGT]iB)\b/g, (_, n, unit) => `${new Intl.NumberFormat(lang).format(n)} ${unit}`);
 
 // inSpanish says a reason whose parameters have prefix before their names. A parameter may
 // be a reason itself.

@@ -46,6 +46,18 @@ function perMinute(samples, key) {
   });
 }
 
+// named are the events by type. Those that are counted as "other" are of all types without
+// a count of their own, and of none: with them go those that have no type.
+function named(types) {
+  const known = types.filter((t) => t.type && t.type !== 'other').map((t) => ({ ...t }));
+  for (const of of Map.groupBy(types.filter((t) => !t.type || t.type === 'other'), (t) => t.source).values()) {
+    const word = of.some((t) => t.type) ? 'other_type' : 'without_type';
+    const accepted = of[0].accepted.map((_, i) => of.reduce((n, t) => n + t.accepted[i], 0));
+    known.push({ source: of[0].source, type: '', word, accepted, total: of.reduce((n, t) => n + t.total, 0) });
+  }
+  return known.sort((a, b) => b.total - a.total);
+}
+
 export function show() {
   if (!seen.history || !seen.past) return;
   for (const b of $('ranges').children) b.setAttribute('aria-pressed', b.dataset.range === range);
@@ -53,20 +65,20 @@ export function show() {
   const times = samples.map((x) => Date.parse(x.at));
   const now = Math.max(times.at(-1) || 0, Date.parse(seen.status?.time || 0)) || Date.now();
   const values = (key) => samples.map((x) => x[key] ?? null);
-  const base = { times, now, clock, span: spans[range], words: w };
-  const count = (v) => (v < 10 && v % 1 ? v.toFixed(1) : short(Math.round(v)));
+  const base = { times, now, clock, span: spans[range], number, words: w };
+  const count = (v) => (v < 10 ? number(Math.round(v * 10) / 10) : short(Math.round(v)));
   chart($('chart-flow'), { ...base, title: w.flow, note: w.per_minute, format: count, scale: linear, series: [{ label: w.accepted, values: perMinute(samples, 'accepted'), area: true }, { label: w.published, values: perMinute(samples, 'published') }] });
   chart($('chart-pending'), { ...base, title: w.pending_chart, format: short, scale: linear, series: [{ label: w.pending, values: values('pending'), area: true }] });
   chart($('chart-accept'), { ...base, title: w.accept_latency, note: w.accept_latency_note, format: duration, scale: log, latest: true, series: [{ label: w.median, values: values('accept_p50') }, { label: w.p99, values: values('accept_p99') }] });
   chart($('chart-publish'), { ...base, title: w.publish_latency, note: w.publish_latency_note, format: duration, scale: log, latest: true, series: [{ label: w.median, values: values('publish_p50') }, { label: w.p99, values: values('publish_p99') }] });
   setText($('history-note'), seen.past.complete ? '' : w.history_reading);
 
-  const list = seen.past.types;
+  const list = named(seen.past.types);
   const several = new Set(list.map((t) => t.source)).size > 1;
   $('types-none').hidden = list.length > 0;
   $('types-table').hidden = !list.length;
   $('types').replaceChildren(...list.map((t) => {
-    const name = el('th', '', ...breakable(t.type || w.without_type), several ? el('span', 'quiet', ` ${t.source}`) : '');
+    const name = el('th', '', ...breakable(t.type || w[t.word]), several ? el('span', 'quiet', ` ${t.source}`) : '');
     name.scope = 'row';
     return el('tr', '', name, el('td', 'spark', spark(t.accepted)), el('td', 'n', number(t.total)));
   }));

@@ -2,7 +2,7 @@
 
 import { api, onToken, quietly, Refused, seen } from './api.js';
 import * as dead from './dead.js';
-import { $, el } from './dom.js';
+import { $, el, rich } from './dom.js';
 import * as drawer from './drawer.js';
 import * as events from './events.js';
 import { explained, lang, number, setLanguage, w } from './format.js';
@@ -15,7 +15,7 @@ import * as stream from './stream.js';
 function translate() {
   document.documentElement.lang = lang;
   document.title = `persat-bridge · ${w.title}`;
-  for (const e of document.querySelectorAll('[data-t]')) e.textContent = w[e.dataset.t];
+  for (const e of document.querySelectorAll('[data-t]')) e.replaceChildren(...rich(w[e.dataset.t]));
   for (const e of document.querySelectorAll('[data-label]')) e.setAttribute('aria-label', w[e.dataset.label]);
   for (const e of document.querySelectorAll('[data-placeholder]')) { e.placeholder = w[e.dataset.placeholder]; e.setAttribute('aria-label', e.placeholder); e.title = e.placeholder; }
   for (const b of $('languages').children) b.setAttribute('aria-pressed', b.dataset.lang === lang);
@@ -48,7 +48,7 @@ function showLearned() {
   $('learned-panel').hidden = !l?.new;
   if (!l?.new) return;
   $('learned-head').textContent = w.learned(l.new, number(l.new));
-  $('learned').replaceChildren(...l.types.flatMap((t) => t.new.map((text) => el('li', '', `${t.type}: ${explained(text, l.new_reasons[text]?.reason_code, l.new_reasons[text]?.reason_params)}`))));
+  $('learned').replaceChildren(...l.types.flatMap((t) => t.new.map((text) => el('li', '', ...rich(`${t.type}: ${explained(text, l.new_reasons[text]?.reason_code, l.new_reasons[text]?.reason_params)}`)))));
 }
 
 async function refreshLog() { $('log-level').value = (await api('log')).level; }

@@ -1,15 +1,19 @@
 // Replay by time.
 
 import { api } from './api.js';
-import { $, ask, el } from './dom.js';
-import { clock, number, reason, w } from './format.js';
+import { $, ask, el, rich } from './dom.js';
+import { clock, number, raised, reason, w } from './format.js';
 
 export function showReplay(r) {
   $('replay-progress').hidden = !r;
   if (!r) return;
   const done = r.published + r.failed + r.skipped;
   const text = r.running ? w.replay_running(number(done), number(r.matched)) : w.replay_done(number(r.published), number(r.matched), clock(r.ended));
-  $('replay-text').textContent = [text, r.failed && w.replay_failed(number(r.failed), reason(r)), r.skipped && w.replay_skipped(r.skipped, number(r.skipped))].filter(Boolean).join(' · ');
+  const lines = [['', text], r.failed && ['bad-text', w.replay_failed(number(r.failed))], r.failed && r.reason && ['quiet', raised(reason(r))], r.skipped && ['', w.replay_skipped(r.skipped, number(r.skipped))]].filter(Boolean);
+  const all = lines.flat().join('\n');
+  if ($('replay-text').dataset.shown !== all) $('replay-text').replaceChildren(...lines.map(([name, line]) => el('div', name, ...rich(line))));
+  $('replay-text').dataset.shown = all;
+  $('replay-bar').hidden = !r.running;
   $('replay-bar').max = Math.max(r.matched, 1);
   $('replay-bar').value = done;
   $('replay-cancel').hidden = !r.running;

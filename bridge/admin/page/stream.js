@@ -2,7 +2,7 @@
 
 import { api, seen } from './api.js';
 import { $, el } from './dom.js';
-import { clock, duration, explained, number, size, w } from './format.js';
+import { clock, duration, explained, number, raised, size, w } from './format.js';
 
 export async function refresh() {
   const got = await api('stream');
@@ -26,22 +26,22 @@ export function show() {
   const s = got.stream;
   $('stream-error').hidden = !got.error;
   const error = explained(got.error, got.reason_code, got.reason_params);
-  $('stream-error').textContent = error && (s ? w.stream_as_of(clock(got.as_of, true), error) : w.stream_unknown(error));
+  $('stream-error').textContent = error && (s ? w.stream_as_of(clock(got.as_of, true), error) : raised(w.stream_unknown(error)));
   $('stream').classList.toggle('old', !!got.error);
   if (!s) return $('stream').replaceChildren();
-  const limits = [s.max_age_ns && w.max_age(duration(s.max_age_ns / 1e9)), s.max_bytes && size(s.max_bytes), s.max_messages && number(s.max_messages)].filter(Boolean).join(', ') || w.unlimited;
+  const limits = [s.max_age_ns && w.max_age(duration(s.max_age_ns / 1e9)), s.max_bytes && size(s.max_bytes), s.max_messages && number(s.max_messages)].filter(Boolean).join(' · ');
   const rows = [
     [w.server, `${s.server.length > 40 ? `${s.server.slice(0, 12)}…` : s.server}, nats-server ${s.server_version}`], // one without a name has its key
     [w.address, s.address === 'the embedded server' ? w.embedded : s.address],
-    [w.connected, seen.status?.nats.up ? clock(seen.status.nats.since) : '–'],
+    [w.connected, seen.status?.nats.up ? clock(seen.status.nats.since) : w.not_connected],
     s.cluster && [w.cluster, `${s.cluster}${s.leader ? `, ${w.leader} ${s.leader}` : ''}`],
     [w.name, s.name],
     [w.subjects, s.subjects.join(', ')],
-    [w.messages, `${number(s.messages)}, ${size(s.bytes)}`],
+    [w.messages, s.messages ? `${number(s.messages)} · ${size(s.bytes)}` : w.empty],
     s.growth_bytes_per_day && [w.growth, w.growth_day(size(s.growth_bytes_per_day))],
-    [w.sequences, `${number(s.first_sequence)} – ${number(s.last_sequence)}`],
+    [w.sequences, s.messages ? `${number(s.first_sequence)} – ${number(s.last_sequence)}` : '–'],
     [w.storage, `${setting(s.storage)}, ${w.replicas(s.replicas)}, ${setting(s.retention)}`],
-    [w.limits, `${limits}; ${w.full_discards(setting(s.discard))}`],
+    [w.limits, limits ? `${limits}; ${w.full_discards(setting(s.discard))}` : w.unlimited],
     [w.duplicates, duration(s.duplicate_window_ns / 1e9)],
     seen.status && [w.sending, sending(seen.status.publishing)],
     [w.created, clock(s.created)],
