@@ -351,7 +351,7 @@ var english = map[string]func(p Phrase, at string) string{
 		return "The lost events cannot be published again from here: ask the sender to send them again; see the notice."
 	},
 	"advice_stream": say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
-	"advice_dead":   say("Look at each reason and decide: replay, or discard."),
+	"advice_dead":   say("Look at each reason and decide: replay what can be published, have the rest sent again, or discard."),
 	"advice_behind": say("Events wait longer than usual. After an outage this passes by itself; if the number grows, look at the end-to-end latency and at the load of NATS."),
 }
 

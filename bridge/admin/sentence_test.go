@@ -71,7 +71,7 @@ func TestSentence(t *testing.T) {
 		{"the journal has room", bridge.Status{Accepting: true, NATS: up, Accepted: 9, JournalBytes: 79, JournalLimit: 100, JournalRoom: room(60)},
 			admin.Good, "Accepting and publishing; nothing waiting", ""},
 		{"dead letters", bridge.Status{Accepting: true, NATS: up, Accepted: 9, Dead: 2},
-			admin.Warn, "Accepting and publishing; nothing waiting, 2 dead letters to decide on, nothing lost", "Look at each reason and decide: replay, or discard."},
+			admin.Warn, "Accepting and publishing; nothing waiting, 2 dead letters to decide on, nothing lost", "Look at each reason and decide: replay what can be published, have the rest sent again, or discard."},
 		{"the stream missing", bridge.Status{Accepting: true, NATS: up, Accepted: 9, StreamMissing: true},
 			admin.Warn, "Accepting; the stream is missing, nothing waiting", "NATS does not find the stream"},
 		{"events wait for the missing stream", bridge.Status{Accepting: true, NATS: up, StreamMissing: true, Pending: 3, Sources: []bridge.SourceStatus{{OldestPending: ago(time.Minute)}}},

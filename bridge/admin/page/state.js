@@ -49,7 +49,8 @@ function showTiles(s, level) {
   const oldest = Math.min(...s.sources.map((x) => (x.oldest_pending ? Date.parse(x.oldest_pending) : Infinity)));
   const age = oldest === Infinity ? null : Math.max((Date.parse(s.time) - oldest) / 1000, 0);
   const now = Date.parse(s.time);
-  const minute = seen.samples.filter((x) => Date.parse(x.at) > now - 60e3).reduce((n, x) => n + x.accepted, 0);
+  const newest = seen.samples.length ? Date.parse(seen.samples.at(-1).at) : now; // as in the chart
+  const minute = seen.samples.filter((x) => Date.parse(x.at) > newest - 60e3).reduce((n, x) => n + x.accepted, 0);
   const limit = s.journal_limit_bytes, share = limit > 0 ? s.journal_bytes / limit : 0;
   const bar = el('progress');
   bar.max = 1;
