@@ -148,12 +148,12 @@ func (s *space) measure() {
 	defer s.mu.Unlock()
 	switch {
 	case s.maxBytes > 0 && used >= s.maxBytes:
-		s.full = fmt.Errorf("%w: %v of journal.max_bytes %v used: repair what keeps events from being published, or raise journal.max_bytes", ErrFull, size(used), size(s.maxBytes))
+		s.full = fmt.Errorf("%w: %v of journal.max_bytes %v used: repair what keeps events from being published, or raise journal.max_bytes and restart", ErrFull, size(used), size(s.maxBytes))
 	case known && spare < 0:
 		s.full = fmt.Errorf("%w: %v of %v of the disk under %s are free, %v are kept: make room", ErrFull, size(free), size(total), s.journal.Dir(), size(kept))
 	case s.full != nil && s.maxBytes > 0 && s.maxBytes-used < s.enough():
 		// Not yet: it would be full again at once.
-		s.full = fmt.Errorf("%w: %v of journal.max_bytes %v used, too near to it: repair what keeps events from being published, or raise journal.max_bytes", ErrFull, size(used), size(s.maxBytes))
+		s.full = fmt.Errorf("%w: %v of journal.max_bytes %v used, too near to it: repair what keeps events from being published, or raise journal.max_bytes and restart", ErrFull, size(used), size(s.maxBytes))
 	case s.full != nil && known && spare < kept/10:
 		s.full = fmt.Errorf("%w: %v of %v of the disk under %s are free, hardly more than the %v that are kept: make room", ErrFull, size(free), size(total), s.journal.Dir(), size(kept))
 	default:

@@ -114,7 +114,7 @@ func (b *Bridge) Status(context.Context) Status {
 	case err != nil:
 		s.Refusing = err.Error()
 	case b.o.WaitForStream && !s.NATS.Up:
-		s.Refusing = "NATS is away, and with accept.wait_for: stream a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk"
+		s.Refusing = "NATS is away, and with accept.wait_for: stream, a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk"
 	default:
 		s.Accepting = true
 	}

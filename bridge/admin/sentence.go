@@ -341,7 +341,7 @@ var english = map[string]func(p Phrase, at string) string{
 	"advice_failing": func(p Phrase, _ string) string {
 		return "Publishing fails and is tried again; events wait on this disk. If it lasts, look into NATS for this error: " + p.Reason + "."
 	},
-	"advice_filling":     say("Repair what keeps events from being published, or raise journal.max_bytes and restart. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503."),
+	"advice_filling":     say("See why events wait (NATS, its load, what it refuses), or raise journal.max_bytes and restart. From 90 % on, published events are dropped before journal.retention; at 100 % senders get a 503."),
 	"advice_early":       say("Nothing is in danger: from 90 % on, the oldest published events are dropped before journal.retention ends. To keep them longer, raise journal.max_bytes and restart."),
 	"advice_nearly_full": say("Dropping published events does not make enough room. Decide on the dead letters, or raise journal.max_bytes and restart. At 100 % senders get a 503."),
 	"advice_gone": func(p Phrase, _ string) string {

@@ -56,7 +56,7 @@ func TestSentence(t *testing.T) {
 		{"behind", bridge.Status{Accepting: true, NATS: up, Pending: 7, LastPublished: ago(time.Second), Sources: []bridge.SourceStatus{{OldestPending: ago(time.Minute)}}},
 			admin.Warn, "Accepting and publishing; 7 events waiting, the oldest since 14:29, nothing lost", "After an outage this passes by itself"},
 		{"the journal fills", bridge.Status{Accepting: true, NATS: up, Pending: 7, LastPublished: ago(time.Second), Sources: []bridge.SourceStatus{{OldestPending: ago(time.Minute)}}, JournalBytes: 83, JournalLimit: 100, JournalRoom: room(5 * 3600)},
-			admin.Warn, "Accepting and publishing; 7 events waiting, the oldest since 14:29, the journal is 83 % full, room for 5 h at the present rate, nothing lost", "Repair what keeps events from being published"},
+			admin.Warn, "Accepting and publishing; 7 events waiting, the oldest since 14:29, the journal is 83 % full, room for 5 h at the present rate, nothing lost", "See why events wait"},
 		{"the journal fills while NATS is away", bridge.Status{Accepting: true, NATS: away, Pending: 7, Sources: []bridge.SourceStatus{{OldestPending: ago(time.Minute)}}, JournalBytes: 83, JournalLimit: 100, JournalRoom: room(5 * 3600)},
 			admin.Warn, "Accepting; NATS away since 13:30, 7 events waiting, the oldest since 14:29, the journal is 83 % full, room for 5 h at the present rate, nothing lost", "Bring NATS back."},
 		{"events wait and the journal does not grow", bridge.Status{Accepting: true, NATS: up, Pending: 7, LastPublished: ago(time.Minute), Sources: []bridge.SourceStatus{{OldestPending: ago(time.Minute)}}, JournalBytes: 80, JournalLimit: 100},

@@ -134,10 +134,10 @@ var table = [][3]string{
 	{"unreadable", "the journal cannot read this record",
 		"el almacenamiento no puede leer este registro"},
 	// Why no events are taken.
-	{"journal_full", "journal is full: {used} of journal.max_bytes {limit} used: repair what keeps events from being published, or raise journal.max_bytes",
-		"el almacenamiento está lleno: {used} de {limit} (journal.max_bytes). Hay que reparar lo que impide publicar, o subir journal.max_bytes"},
-	{"journal_full", "journal is full: {used} of journal.max_bytes {limit} used, too near to it: repair what keeps events from being published, or raise journal.max_bytes",
-		"el almacenamiento está lleno: {used} de {limit} (journal.max_bytes). Hay que reparar lo que impide publicar, o subir journal.max_bytes"},
+	{"journal_full", "journal is full: {used} of journal.max_bytes {limit} used: repair what keeps events from being published, or raise journal.max_bytes and restart",
+		"el almacenamiento está lleno: {used} de {limit} (journal.max_bytes). Hay que reparar lo que impide publicar, o subir journal.max_bytes y reiniciar"},
+	{"journal_full", "journal is full: {used} of journal.max_bytes {limit} used, too near to it: repair what keeps events from being published, or raise journal.max_bytes and restart",
+		"el almacenamiento está lleno: {used} de {limit} (journal.max_bytes). Hay que reparar lo que impide publicar, o subir journal.max_bytes y reiniciar"},
 	{"journal_burst", "journal is full: what came in the last second has used the room there was",
 		"el almacenamiento está lleno: lo que llegó en el último segundo ocupó el lugar que había"},
 	{"disk_full", "journal is full: {free} of {total} of the disk under {dir} are free, {kept} are kept: make room",
@@ -148,8 +148,8 @@ var table = [][3]string{
 		"el disco no responde desde hace {time}"},
 	{"stopping", "bridge is stopping",
 		"el puente se está deteniendo"},
-	{"wait_for_stream", "NATS is away, and with accept.wait_for: stream a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk",
-		"no hay conexión con NATS, y con accept.wait_for: stream el remitente recibe su 2xx solo cuando NATS tiene el evento; hasta entonces el evento queda solo en este disco"},
+	{"wait_for_stream", "NATS is away, and with accept.wait_for: stream, a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk",
+		"no hay conexión con NATS, y con accept.wait_for: stream, el remitente recibe su 2xx solo cuando NATS tiene el evento; hasta entonces el evento queda solo en este disco"},
 }
 
 // Spanish returns the Spanish texts by their codes, with {x} for their parameters.

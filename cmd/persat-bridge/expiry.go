@@ -47,9 +47,9 @@ func (e *expiry) look(now time.Time) {
 	text := ""
 	switch at := notAfter.UTC().Format(time.RFC3339); {
 	case !now.Before(notAfter):
-		text = "the certificate of server.tls has expired on " + at + ": every sender gives up before it sends; renew it; the bridge reads it by itself"
+		text = "the certificate of server.tls has expired on " + at + ": every sender gives up before it sends; renew it; the bridge reads the new one by itself"
 	case !now.Before(soon):
-		text = "the certificate of server.tls expires on " + at + ": renew it; the bridge reads it by itself"
+		text = "the certificate of server.tls expires on " + at + ": renew it; the bridge reads the new one by itself"
 	}
 	if text == e.reported {
 		return

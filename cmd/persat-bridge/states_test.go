@@ -168,12 +168,12 @@ func TestStates(t *testing.T) {
 		}, admin.Good, 0, "the journal is 83 % full"},
 		{"11 not accepting", func(s *bridge.Status) {
 			away(s)
-			s.Accepting, s.Refusing = false, "journal is full: 10 GiB of journal.max_bytes 10 GiB used: repair what keeps events from being published, or raise journal.max_bytes"
+			s.Accepting, s.Refusing = false, "journal is full: 10 GiB of journal.max_bytes 10 GiB used: repair what keeps events from being published, or raise journal.max_bytes and restart"
 			s.JournalBytes = uint64(s.JournalLimit)
 		}, admin.Bad, 2, "Not accepting events"},
 		{"12 not accepting without NATS", func(s *bridge.Status) {
 			away(s)
-			s.Accepting, s.Refusing = false, "NATS is away, and with accept.wait_for: stream a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk"
+			s.Accepting, s.Refusing = false, "NATS is away, and with accept.wait_for: stream, a sender gets its 2xx only when NATS has the event; until then the event is only written to this disk"
 		}, admin.Bad, 2, "Not accepting events"},
 		{"13 lost by the stream", func(s *bridge.Status) {
 			s.Gone = 12
@@ -181,7 +181,7 @@ func TestStates(t *testing.T) {
 				"the stream has lost 12 events whose content the journal no longer keeps (journal.retention, journal.max_bytes), the last on 2026-11-26T10:00:00Z: only the sender still has it; ask for it again",
 				"the stream was recreated; it lacks what was published before. To fill it: persat-bridge replay --since 2026-11-20T10:00:00Z --until 2026-11-26T10:00:00Z",
 				"source persat has not been pulled since 2026-11-26T10:00:00Z: the polling endpoint refuses the token (401): copy the endpoint's key whole from the sender's portal into pull.token",
-				"the certificate of server.tls expires on 2026-12-01T10:00:00Z: renew it; the bridge reads it by itself",
+				"the certificate of server.tls expires on 2026-12-01T10:00:00Z: renew it; the bridge reads the new one by itself",
 				"alerts cannot be delivered by alerts.urls[0] (slack) since 2026-11-26T10:00:00Z: no answer within 30s")
 		}, admin.Bad, 1, "; the stream has lost 12 events"},
 		{"14 a replay failed", func(s *bridge.Status) {

@@ -44,7 +44,7 @@ export const words = {
     advice_failing: ({ reason }) => `Publishing fails and is tried again; events wait on this disk. If it lasts, look into NATS for this error: ${reason}.`,
     advice_early: 'Nothing is in danger: from 90\u00a0% on, the oldest published events are dropped before journal.retention ends. To keep them longer, raise journal.max_bytes and restart.',
     advice_nearly_full: 'Dropping published events does not make enough room. Decide on the dead letters, or raise journal.max_bytes and restart. At 100\u00a0% senders get a 503.',
-    advice_filling: 'Repair what keeps events from being published, or raise journal.max_bytes and restart. From 90\u00a0% on, published events are dropped before journal.retention; at 100\u00a0% senders get a 503.',
+    advice_filling: 'See why events wait (NATS, its load, what it refuses), or raise journal.max_bytes and restart. From 90\u00a0% on, published events are dropped before journal.retention; at 100\u00a0% senders get a 503.',
     next_attempt: (t) => `Next attempt in ${t}.`, trying: 'Trying now.', try_now: 'Try now', tried: 'Being tried.',
 
     waiting_tile: 'Waiting', oldest_tile: 'Oldest waiting', rate_tile: 'Accepted, last minute', dead_tile: 'Dead letters', journal_tile: 'Journal', last_tile: 'Last event',
@@ -138,7 +138,7 @@ export const words = {
     advice_failing: ({ reason }) => `Los intentos de publicar fallan y se repiten; los eventos esperan en este disco. Si no se pasa, hay que buscar en NATS este error: ${reason}.`,
     advice_early: 'Nada corre peligro: desde el 90\u00a0%, los eventos publicados más antiguos se borran antes de que termine journal.retention. Para guardarlos más tiempo hay que subir journal.max_bytes y reiniciar.',
     advice_nearly_full: 'Borrar eventos publicados no hace lugar suficiente. Hay que decidir sobre los no publicados, o subir journal.max_bytes y reiniciar. Al 100\u00a0% los remitentes reciben 503.',
-    advice_filling: 'Hay que reparar lo que impide publicar, o subir journal.max_bytes y reiniciar. Desde el 90\u00a0%, los eventos publicados se borran antes de journal.retention; al 100\u00a0% los remitentes reciben 503.',
+    advice_filling: 'Hay que ver por qué esperan los eventos (NATS, su carga, lo que rechaza), o subir journal.max_bytes y reiniciar. Desde el 90\u00a0%, los eventos publicados se borran antes de journal.retention; al 100\u00a0% los remitentes reciben 503.',
     next_attempt: (t) => `Próximo intento en ${t}.`, trying: 'Intentando ahora.', try_now: 'Intentar ahora', tried: 'Se está intentando.',
 
     waiting_tile: 'En espera', oldest_tile: 'Espera más larga', rate_tile: 'Aceptados, 1 min', dead_tile: 'No publicados', journal_tile: 'Almacenamiento', last_tile: 'Último evento',
