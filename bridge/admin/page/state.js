@@ -4,7 +4,8 @@ import { api, seen } from './api.js';
 import { $, ask, el, rich, setText } from './dom.js';
 import { about, clock, duration, explained, number, percent, raised, reason, say, size, w } from './format.js';
 
-// little is what a journal's log may take beside its tables, which alone are counted.
+// little is what a journal's log may take beside its tables, which alone are counted. Of a
+// limit that is not much larger it is not little, and the log is small, too.
 const little = 100 << 20;
 
 function tile(label, value, note, level, extra) {
@@ -59,7 +60,7 @@ function showTiles(s, level) {
   // While no event waits for long, the oldest published ones make room: as in the sentence.
   const waits = age > 15;
   const room = waits && limit > 0 && s.journal_room_seconds && s.journal_room_seconds < 365 * 86400 ? w.room(about(s.journal_room_seconds)) : '';
-  const used = s.journal_bytes < little ? w.under(size(little)) : size(s.journal_bytes);
+  const used = s.journal_bytes < little && limit > 10 * little ? w.under(size(little)) : size(s.journal_bytes);
   const last = s.sources.filter((x) => x.last_event).sort((a, b) => Date.parse(b.last_event.at) - Date.parse(a.last_event.at));
   const ago = (x) => w.ago(about(Math.max((now - Date.parse(x.last_event.at)) / 1000, 0)));
   $('tiles').replaceChildren(
