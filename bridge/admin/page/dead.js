@@ -78,7 +78,7 @@ function groupRow(key) {
       setText(title, raised(reason(g)));
       const types = g.types.slice(0, 3).map((t) => `${t.type || w.without_type}${g.types.length > 1 ? ` ${number(t.count)}` : ''}`).join(', ') + (g.types.length > 3 ? ', …' : '');
       const several = seen.status.sources.length > 1 ? `${g.sources.join(', ')} · ` : '';
-      setText(facts, `${several}${types} · ${clock(g.first) === clock(g.last) ? w.at_time(clock(g.first)) : w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
+      setText(facts, `${several}${types} · ${w.died_between(clock(g.first), clock(g.last))}${g.publishable ? '' : ` · ${w.never(g.count)}`}`);
       setText(replayAll, g.publishable < g.count ? w.replay_some(number(g.publishable)) : w.replay_group(g.count, number(g.count)));
       setText(discardAll, w.discard_group(g.count, number(g.count)));
       // With one letter that is folded out, its own buttons say the same.

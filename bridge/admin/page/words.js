@@ -4,8 +4,6 @@
 
 const s = (n, one, many) => (n === 1 ? one : many);
 
-// capital begins a sentence with a reason.
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 // parts are the day of a time, when it has one, and its time of day.
 const parts = (at) => { const [, day, time] = /^(?:(.+)\s)?(\d\d:\S+)$/.exec(at) || [0, at]; return { day, time }; };
 const on = (at) => { const { day, time } = parts(at); return [day && `on ${day}`, time && `at ${time}`].filter(Boolean).join(' '); };
@@ -35,7 +33,7 @@ export const words = {
     advice_nats_back: 'Bring NATS back.',
     advice_reason: ({ reason }) => `Last attempt: ${reason}.`,
     advice_answer: ({ reason }) => `Reason: ${reason}.`,
-    advice_refusing: ({ reason }) => `${capital(reason)}. Senders get a 503 and repeat for more than a day, so nothing is lost yet.`,
+    advice_refusing: ({ reason }) => `${reason}. Senders get a 503 and repeat for more than a day, so nothing is lost yet.`,
     advice_gone: ({ n }) => `The lost ${s(n, 'event', 'events')} cannot be published again from here: ask the sender to send ${s(n, 'it', 'them')} again; see the notice.`,
     advice_stream: 'NATS does not find the stream, and the bridge does not create it again by itself: see the notice.',
     advice_held: 'Repair what NATS refuses events for. They, and later ones of the same entities, wait on this disk and then go by themselves.',
@@ -59,7 +57,7 @@ export const words = {
     dead_total: (n, t, can, canT, groups) => `${t}, for ${groups} ${s(groups, 'reason', 'reasons')}; ${can === n ? s(n, 'it can be published', 'all can be published') : can ? `${canT} can be published` : s(n, 'it can never be published', 'none can be published')}`,
     replay_one: 'Replay', discard_one: 'Discard', details: 'Details', never: (n) => s(n, 'it can never be published', 'they can never be published'), replay_all: 'Replay all', discard_all: 'Discard all',
     replay_group: (n, t) => s(n, 'Replay', `Replay ${t}`), replay_some: (t) => `Replay the ${t} that can be`, discard_group: (n, t) => s(n, 'Discard', `Discard ${t}`), show_more: (t) => `${t} more`,
-    without_type: 'no valid type', died_between: (a, b) => (a === b ? a : `${a} – ${b}`),
+    without_type: 'no valid type', died_between: (a, b) => (a === b ? on(a) : `${a} – ${b}`),
     ask_replay: (n, t) => `Replay ${t} dead ${s(n, 'letter', 'letters')}? ${s(n, 'It is', 'They are')} published again now.`,
     ask_replay_some: (n, t, of, rest, restT) => `${t} of ${of} can be published. Replay ${s(n, 'it', `those ${t}`)}? The other ${s(rest, 'one stays', `${restT} stay`)}.`,
     ask_discard: (n, t, all) => `Discard ${all ? 'all ' : ''}${t} dead ${s(n, 'letter', 'letters')}? ${s(n, 'It', 'They')} will never be published.`,
@@ -129,7 +127,7 @@ export const words = {
     advice_nats_back: 'Hay que levantar NATS.',
     advice_reason: ({ reason }) => `Último intento: ${reason}.`,
     advice_answer: ({ reason }) => `Motivo: ${reason}.`,
-    advice_refusing: ({ reason }) => `${capital(reason)}. Los remitentes reciben 503 y repiten durante más de un día: todavía no se perdió nada.`,
+    advice_refusing: ({ reason }) => `${reason}. Los remitentes reciben 503 y repiten durante más de un día: todavía no se perdió nada.`,
     advice_gone: ({ n }) => `${s(n, 'El evento perdido ya no se puede', 'Los eventos perdidos ya no se pueden')} publicar otra vez desde acá: hay que pedir al remitente que ${s(n, 'lo', 'los')} vuelva a enviar; ver el aviso.`,
     advice_stream: 'NATS no encuentra el stream, y el puente no lo vuelve a crear por sí mismo: ver el aviso.',
     advice_held: 'Hay que reparar aquello por lo que NATS los rechaza. Esos eventos, y los siguientes de las mismas entidades, esperan en este disco y después salen solos.',
@@ -153,7 +151,7 @@ export const words = {
     dead_total: (n, t, can, canT, groups) => `${t}, por ${groups} ${s(groups, 'motivo', 'motivos')}; ${can === n ? s(n, 'se puede publicar', 'todos se pueden publicar') : can ? `${canT} se ${s(can, 'puede', 'pueden')} publicar` : s(n, 'no se puede publicar nunca', 'ninguno se puede publicar')}`,
     replay_one: 'Publicar', discard_one: 'Descartar', details: 'Detalle', never: (n) => s(n, 'no se puede publicar nunca', 'no se pueden publicar nunca'), replay_all: 'Publicar todos', discard_all: 'Descartar todos',
     replay_group: (n, t) => s(n, 'Publicar', `Publicar ${t}`), replay_some: (t) => (t === '1' ? 'Publicar el que se puede' : `Publicar los ${t} que se pueden`), discard_group: (n, t) => s(n, 'Descartar', `Descartar ${t}`), show_more: (t) => `${t} más`,
-    without_type: 'sin tipo válido', died_between: (a, b) => (a === b ? a : `${a} – ${b}`),
+    without_type: 'sin tipo válido', died_between: (a, b) => (a === b ? el(a) : `${a} – ${b}`),
     ask_replay: (n, t) => `¿Publicar ${t} ${s(n, 'evento', 'eventos')}? Se ${s(n, 'intenta', 'intentan')} otra vez ahora.`,
     ask_replay_some: (n, t, of, rest, restT) => `${t} de ${of} se ${s(n, 'puede', 'pueden')} publicar. ¿Publicar ${s(n, 'ese', `esos ${t}`)}? ${s(rest, 'El otro queda', `Los otros ${restT} quedan`)}.`,
     ask_discard: (n, t, all) => `¿Descartar ${all ? 'los ' : ''}${t} ${s(n, 'evento no publicado', 'eventos no publicados')}? No se ${s(n, 'publicará', 'publicarán')} nunca.`,
