@@ -12,8 +12,8 @@ import (
 const (
 	// readAhead is how many pending records are read from the journal at a time, and
 	// maxReads how often in one turn of the loop.
-	readAhead = 512
-	maxReads  = 16
+	readAhead = 2048
+	maxReads  = 4
 	// maxTasks bounds how far Run looks ahead for events that may overtake those that
 	// wait. It is reached only when a quarter of a million events wait behind held
 	// subjects or earlier events of their entities; those after them then wait too, and

@@ -105,6 +105,9 @@ func (q *appendRequest) fail(err error) {
 	}
 }
 
+// stored says that q is a new record.
+func (q *appendRequest) stored() bool { return q.err == nil && q.result.Status == Stored }
+
 // submit gives q to commitLoop, which takes requests in the order of their submission.
 func (j *Journal) submit(ctx context.Context, q *appendRequest) error {
 	select {

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -109,10 +108,6 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 				continue
 			}
 		}
-		if err := j.put(batch, q, c.next); err != nil {
-			q.fail(fmt.Errorf("append record %d: %w", c.next, err))
-			continue
-		}
 		q.result = Result{Seq: c.next, Status: Stored}
 		c.next++
 		if key := q.record.Key; key != "" {
@@ -123,6 +118,9 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 	j.taken = taken
 	if c.next == j.next {
 		return c, batch.Close()
+	}
+	if err := j.put(batch, requests); err != nil {
+		return c, err
 	}
 	// Most failures do not come back from here: see storeLogger.Fatalf.
 	if err := j.db.ApplyNoSyncWait(batch, pebble.Sync); err != nil {
@@ -166,29 +164,44 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 	}
 }
 
-// put writes q's keys into the batch under seq.
-func (j *Journal) put(batch *pebble.Batch, q *appendRequest, seq uint64) error {
-	if err := setSeq(batch, prefixBody, seq, q.record.Body); err != nil {
-		return err
+// put writes the keys of the requests that are stored into the batch. The store finds the
+// place of a key soon when it lies behind that of the last one, so keys of a kind come together.
+func (j *Journal) put(batch *pebble.Batch, requests []*appendRequest) error {
+	for _, q := range requests {
+		if q.stored() {
+			if err := setSeq(batch, prefixBody, q.result.Seq, q.record.Body); err != nil {
+				return err
+			}
+		}
 	}
-	v := value{appended: q.appended, key: q.record.Key, header: q.record.Header, digest: q.digest[:]}
-	prefix := byte(prefixPending)
-	if d := q.record.Dead; d != nil {
-		prefix = prefixDead
-		v.at, v.reason, v.attempts = d.At, d.Reason, d.Attempts
+	for _, q := range requests {
+		if !q.stored() {
+			continue
+		}
+		v := value{appended: q.appended, key: q.record.Key, header: q.record.Header, digest: q.digest[:]}
+		prefix := byte(prefixPending)
+		if d := q.record.Dead; d != nil {
+			prefix = prefixDead
+			v.at, v.reason, v.attempts = d.At, d.Reason, d.Attempts
+		}
+		j.scratch = v.append(j.scratch[:0])
+		if err := setSeq(batch, prefix, q.result.Seq, j.scratch); err != nil {
+			return err
+		}
 	}
-	j.scratch = v.append(j.scratch[:0])
-	if err := setSeq(batch, prefix, seq, j.scratch); err != nil {
-		return err
+	for _, q := range requests {
+		if !q.stored() || q.record.Key == "" {
+			continue
+		}
+		v := value{appended: q.appended, seq: q.result.Seq, digest: q.digest[:]}
+		j.scratch = v.append(j.scratch[:0])
+		d := batch.SetDeferred(1+len(q.record.Key), len(j.scratch))
+		d.Key[0] = prefixSeen
+		copy(d.Key[1:], q.record.Key)
+		copy(d.Value, j.scratch)
+		if err := d.Finish(); err != nil {
+			return err
+		}
 	}
-	if q.record.Key == "" {
-		return nil
-	}
-	s := value{appended: q.appended, seq: seq, digest: q.digest[:]}
-	j.scratch = s.append(j.scratch[:0])
-	d := batch.SetDeferred(1+len(q.record.Key), len(j.scratch))
-	d.Key[0] = prefixSeen
-	copy(d.Key[1:], q.record.Key)
-	copy(d.Value, j.scratch)
-	return d.Finish()
+	return nil
 }

@@ -46,11 +46,14 @@
 // 0.75 to 0.96 of the durable appends of a log written by hand for this; bbolt
 // does 0.4, SQLite 0.2 to 0.4, an embedded JetStream that syncs 0.01 to 0.04.
 //
-// Three things make it fit. Nearly every key looked up is new, and to be sure of that
+// Four things make it fit. Nearly every key looked up is new, and to be sure of that
 // the store looks into each of its tables: a Bloom filter in memory (keyfilter.go, by
 // bits-and-blooms/bloom) answers instead. Bodies have tables of their own, which are
-// moved and not merged. And a batch is made while the one before is being synced.
-// Together they halved the processor time of an append. Keeping bodies in separate
+// moved and not merged. A batch is made while the one before is being synced. And tables
+// are read and written by 64 KiB (buffered.go), where the store has a system call for each
+// block, while keys of a kind stand together in a batch, where the store finds their places
+// sooner. The first three halved the processor time of an append, the last took a fifth off
+// that of draining a backlog. Keeping bodies in separate
 // files (Pebble's value separation) gained nothing more once marks are written too.
 //
 // # When the disk fails, is full, or is taken away

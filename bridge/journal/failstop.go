@@ -61,6 +61,9 @@ func (d *failStopFS) guard(name string, f vfs.File, err error) (vfs.File, error)
 	if err != nil {
 		return nil, d.check(table, err)
 	}
+	if table {
+		f = newTableWriter(f)
+	}
 	return &failStopFile{File: f, disk: d, table: table}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -225,5 +226,62 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			group.Wait()
 		})
+	}
+}
+
+// BenchmarkDrain is what publishing a backlog of 2 KB records asks of the journal: to read
+// them and to mark them.
+func BenchmarkDrain(b *testing.B) {
+	j, err := Open(Options{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	random := rand.New(rand.NewPCG(1, 2))
+	newBody := func() []byte {
+		body := make([]byte, 0, 2100)
+		for len(body) < 2000 {
+			body = fmt.Appendf(body, `"field%d":"%x",`, random.IntN(100), random.Uint64())
+		}
+		return body
+	}
+	for from := 0; from < b.N; from += maxBatch {
+		records := make([]Record, 0, maxBatch)
+		for i := from; i < min(from+maxBatch, b.N); i++ {
+			body := newBody()
+			records = append(records, Record{Key: fmt.Sprintf("persat:msg_%d", i), Header: body[:150:150], Body: body})
+		}
+		if _, err := j.AppendAll(context.Background(), records); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	published, next := uint64(0), uint64(0)
+	for {
+		items, after, err := j.Pending(next, 512)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if next == after {
+			break
+		}
+		next = after
+		marks := make([]Mark, 0, len(items))
+		for _, item := range items {
+			if item.Body == nil {
+				b.Fatalf("record %d has no body", item.Seq)
+			}
+			published++
+			marks = append(marks, Mark{Item: item.Item, StreamSeq: published, At: time.Now()})
+		}
+		for marks := range slices.Chunk(marks, 128) {
+			if _, err := j.MarkPublished(marks); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if published != uint64(b.N) {
+		b.Fatalf("published %d records of %d", published, b.N)
 	}
 }

@@ -110,12 +110,22 @@ func (j *Journal) mark(marks []Mark, collisions []Collision) error {
 	highest := j.highestPosition.Load()
 	var room []byte
 	err := j.change("mark published", func(b *pebble.Batch) error {
+		// The store finds the place of a key soon when it lies behind that of the last one. So
+		// keys of a kind come together.
+		for _, m := range marks {
+			if err := deleteSeq(b, prefixPending, m.Seq); err != nil {
+				return err
+			}
+		}
 		for _, m := range marks {
 			v := m.value()
 			v.streamSeq, v.at = m.StreamSeq, m.At
-			if err := move(b, m.Seq, prefixPending, prefixPublished, &v); err != nil {
+			room = v.append(room[:0])
+			if err := setSeq(b, prefixPublished, m.Seq, room); err != nil {
 				return err
 			}
+		}
+		for _, m := range marks {
 			room = binary.BigEndian.AppendUint64(room[:0], m.Seq)
 			if err := setSeq(b, prefixStream, m.StreamSeq, room); err != nil {
 				return err

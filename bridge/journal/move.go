@@ -40,7 +40,7 @@ func (j *Journal) Discard(items []DeadItem) error {
 			if err := move(b, item.Seq, prefixDead, prefixPublished, &v); err != nil {
 				return err
 			}
-			if err := b.Delete(seqKey(prefixBody, item.Seq), nil); err != nil {
+			if err := deleteSeq(b, prefixBody, item.Seq); err != nil {
 				return err
 			}
 		}
@@ -50,7 +50,7 @@ func (j *Journal) Discard(items []DeadItem) error {
 
 // move takes the record out of one state and into another, in one batch.
 func move(b *pebble.Batch, seq uint64, from, to byte, v *value) error {
-	if err := b.Delete(seqKey(from, seq), nil); err != nil {
+	if err := deleteSeq(b, from, seq); err != nil {
 		return err
 	}
 	return setSeq(b, to, seq, v.append(nil))

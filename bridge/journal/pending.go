@@ -59,6 +59,9 @@ func (j *Journal) Pending(from uint64, limit int) (items []PendingItem, next uin
 		if len(items) == limit || size >= readAheadBytes {
 			return items, seq, nil
 		}
+		if items == nil {
+			items = make([]PendingItem, 0, min(uint64(limit), end-seq))
+		}
 		p := PendingItem{Item: v.item(seq).Clone()}
 		if b := bodyAt(bodies, seq); b != nil {
 			p.Body = bytes.Clone(b)

@@ -91,6 +91,13 @@ func setSeq(batch *pebble.Batch, prefix byte, seq uint64, value []byte) error {
 	return d.Finish()
 }
 
+func deleteSeq(batch *pebble.Batch, prefix byte, seq uint64) error {
+	d := batch.DeleteDeferred(9)
+	d.Key[0] = prefix
+	binary.BigEndian.PutUint64(d.Key[1:], seq)
+	return d.Finish()
+}
+
 func seqOf(key []byte) (uint64, error) {
 	if len(key) != 9 {
 		return 0, fmt.Errorf("key %q: %w", key, errValue)

@@ -97,7 +97,7 @@ func (j *Journal) pebbleOptions() *pebble.Options {
 		L0StopWritesThreshold: 256,
 	}
 	// Blocks stay small, at the store's 4 KiB: with 16 KiB the journal's part of a drain costs
-	// a third less, but a damaged block of keys takes a hundred records with it, not thirty.
+	// a quarter less, but a damaged block of keys takes a hundred records with it, not thirty.
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].Compression = func() *block.CompressionProfile { return sstable.MinLZCompression }

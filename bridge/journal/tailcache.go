@@ -38,7 +38,7 @@ func (c *tailCache) add(requests []*appendRequest, first, next uint64) {
 	}
 	bodies := make([]byte, 0, size)
 	for _, q := range requests {
-		if q.result.Status != Stored || q.err != nil || q.record.Dead != nil {
+		if !q.stored() || q.record.Dead != nil {
 			continue
 		}
 		at := len(bodies)

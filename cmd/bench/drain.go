@@ -91,6 +91,7 @@ func (b *bench) drainBare(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	settle(ctx, server) // as before the bridge's
 	out, err := exec.CommandContext(ctx, b.self, "child", "bare", "nats://"+server.address, strconv.Itoa(b.drained)).Output()
 	if err != nil {
 		return 0, fmt.Errorf("bare loop: %w", err)
