@@ -24,7 +24,7 @@ const (
 	maxKeys = 1 << 18
 	// maxReadBytes bounds the bodies that wait in memory for their turn; what is beyond
 	// is read again then. maxFlightBytes bounds those in flight.
-	maxReadBytes   = 16 << 20
+	maxReadBytes   = 32 << 20
 	maxFlightBytes = 64 << 20
 )
 

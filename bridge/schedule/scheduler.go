@@ -152,8 +152,16 @@ func (s *Scheduler) dropRecord(t *Task) {
 }
 
 // Room says whether more tasks are welcome: there are fewer ready ones than the window
-// holds, and the limits are not reached.
-func (s *Scheduler) Room() bool { return s.readyCount() < s.o.Window && !s.atLimit() }
+// holds, and the limits are not reached. Once a quarter of RecordBytes is taken, half as many
+// are enough: the end of a task makes the next of its key ready, and the records of tasks that
+// are added much earlier than they can go are dropped, and read again.
+func (s *Scheduler) Room() bool {
+	enough := s.o.Window
+	if s.recordBytes >= s.o.RecordBytes/4 {
+		enough = max(enough/2, 1)
+	}
+	return s.readyCount() < enough && !s.atLimit()
+}
 
 // Crowded says that more tasks would be welcome if MaxTasks or MaxKeys were not
 // reached: tasks that could go may stand behind those that wait.

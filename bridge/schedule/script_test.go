@@ -352,7 +352,11 @@ func (r *run) check() error {
 	}
 	going := len(m.readyTasks())
 	few, limit := going < m.o.Window, pending >= m.o.MaxTasks || keys >= m.o.MaxKeys
-	if s.Crowded() != (few && limit) || s.Room() != (few && !limit) || s.ReplayRoom() != (replayed < max(m.o.Window/4, 1)) {
+	room := few && !limit
+	if s.recordBytes >= m.o.RecordBytes/4 { // counted below
+		room = room && going < max(m.o.Window/2, 1)
+	}
+	if s.Crowded() != (few && limit) || s.Room() != room || s.ReplayRoom() != (replayed < max(m.o.Window/4, 1)) {
 		return fmt.Errorf("crowded %v, room %v, replay room %v, with %d ready, %d tasks, %d keys, %d of a replay", s.Crowded(), s.Room(), s.ReplayRoom(), going, pending, keys, replayed)
 	}
 	wants := going > 0

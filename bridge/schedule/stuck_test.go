@@ -75,3 +75,42 @@ func TestRecordsThatWait(t *testing.T) {
 		}
 	}
 }
+
+// A backlog of work orders with five events each, which lie close together: what was read of
+// them is still there when they go, so that no event is read twice.
+func TestBacklogIsReadOnce(t *testing.T) {
+	const (
+		window, readAhead  = 1024, 2048 // as in package bridge
+		size               = 2048
+		entities, inARow   = 64, 5
+		backlog, answering = 100_000, 64
+	)
+	s := schedule.New(schedule.Options{Window: window, WindowBytes: 64 << 20, MaxTasks: 1 << 18, MaxKeys: 1 << 18, RecordBytes: 32 << 20, MaxAttempts: 3,
+		Backoff: func() schedule.Backoff { return everyMinute{} }})
+	now := time.Unix(0, 0)
+	added, started, twice := 0, 0, 0
+	var flying []*schedule.Task
+	for started < backlog {
+		for s.Room() && added < backlog {
+			for range readAhead {
+				key := added/(entities*inARow)*entities + added%entities
+				s.Add(&schedule.Task{Seq: uint64(added + 1), Size: size, Keys: []uint64{uint64(key)}, Record: "read"})
+				added++
+			}
+		}
+		for _, task := range s.Start(now) {
+			if started++; task.Record == nil {
+				twice++
+			}
+			flying = append(flying, task)
+		}
+		answered := flying[:min(len(flying), answering)]
+		for _, task := range answered {
+			s.Done(task, now)
+		}
+		flying = flying[len(answered):]
+	}
+	if twice > 0 {
+		t.Errorf("%d of %d events were read twice", twice, started)
+	}
+}

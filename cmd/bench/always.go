@@ -43,7 +43,7 @@ func (b *bench) always(ctx context.Context) error {
 	for round := range rounds {
 		for i := range modes {
 			mode := modes[(i+round)%len(modes)]
-			rate, _, err := b.drainBridge(ctx, "bridge", "PERSAT_BRIDGE_PUBLISH_BATCH="+mode)
+			rate, _, err := b.drainBridge(ctx, "bridge", 1, "PERSAT_BRIDGE_PUBLISH_BATCH="+mode)
 			if err != nil {
 				return err
 			}

@@ -14,17 +14,26 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// inARow is how many events of a work order lie close together in a backlog as it comes about:
+// it was created, assigned, begun, changed and finished while NATS was away.
+const inARow = 5
+
 // drain compares how fast a backlog goes out with a loop that publishes as many equal
 // messages and does nothing else: no order to keep, nothing to read, nothing to mark.
 func (b *bench) drain(ctx context.Context) error {
 	rounds := min(b.rounds, 3) // of which each takes a minute
-	names := []string{"bare", "bridge"}
+	closeBy := fmt.Sprintf("bridge, %d events of an entity in a row", inARow)
+	names := []string{"bare", "bridge", closeBy}
 	if b.before != "" {
 		names = append(names, before)
 	}
 	for round := range rounds {
 		for _, name := range names[1:] {
-			rate, nats, err := b.drainBridge(ctx, name)
+			run := 1
+			if name == closeBy {
+				run = inARow
+			}
+			rate, nats, err := b.drainBridge(ctx, name, run)
 			if err != nil {
 				return err
 			}
@@ -54,7 +63,7 @@ func (b *bench) drain(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) drainBridge(ctx context.Context, name string, env ...string) (rate float64, server *contender, err error) {
+func (b *bench) drainBridge(ctx context.Context, name string, run int, env ...string) (rate float64, server *contender, err error) {
 	address, err := freeAddress()
 	if err != nil {
 		return 0, nil, err
@@ -63,7 +72,9 @@ func (b *bench) drainBridge(ctx context.Context, name string, env ...string) (ra
 	if err != nil {
 		return 0, nil, err
 	}
-	if _, err := b.loadOf(c, 64).run(ctx, time.Hour, b.drained); err != nil {
+	backlog := b.loadOf(c, 64)
+	backlog.inARow = run
+	if _, err := backlog.run(ctx, time.Hour, b.drained); err != nil {
 		return 0, nil, err
 	}
 	settle(ctx, c)

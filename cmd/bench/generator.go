@@ -32,6 +32,9 @@ type load struct {
 	rate float64
 	// entities is how many different work orders the events are of.
 	entities int
+	// inARow is how many events of one work order a connection posts before it goes on to the
+	// next; 0 is one.
+	inARow int
 	// due, when it is not nil, takes when each event was due, by the prefix of its
 	// delivery id.
 	due map[string]*dueTimes
@@ -218,7 +221,7 @@ func (p *poster) post(ctx context.Context, begin time.Time, share int) error {
 			// From when it should have been sent: a server that stalls is not asked less often.
 			start, due = due, due.Add(gap)
 		}
-		number := (n*p.l.connections + p.number) % p.l.entities
+		number := (n/max(p.l.inARow, 1)*p.l.connections + p.number) % p.l.entities
 		for i := len(p.entity) - 1; i >= len(p.entity)-7; i-- {
 			p.entity[i] = byte('0' + number%10)
 			number /= 10
