@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
+	"github.com/persat-bridge/persat-bridge/publisher/natstest"
 )
 
 func TestMain(m *testing.M) {
@@ -93,9 +94,7 @@ func mustPublish(t *testing.T, s bridge.Session, id string) bridge.Receipt {
 // makeStream makes a stream as somebody else than the bridge.
 func makeStream(t *testing.T, js jetstream.JetStream, c jetstream.StreamConfig) {
 	t.Helper()
-	if _, err := js.CreateStream(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, c)
 }
 
 // ended waits for the end of a session.

@@ -141,8 +141,7 @@ func (p *pair) real() jetstream.Stream {
 
 func (p *pair) recreate() {
 	p.config = jetstream.StreamConfig{Name: "PERSAT", Subjects: []string{"p.>"}, Duplicates: time.Hour, AllowAtomicPublish: true}
-	s, err := p.js.CreateStream(p.Context(), p.config)
-	p.check(err)
+	s := natstest.CreateStream(p.T, p.js, p.config)
 	p.config = s.CachedInfo().Config
 	p.model = newStream(s.CachedInfo().Created, time.Hour)
 }

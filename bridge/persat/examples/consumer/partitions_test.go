@@ -76,9 +76,7 @@ func startPartitions(t *testing.T, js jetstream.JetStream, number int, url, data
 		t.Fatal(err)
 	}
 	config.Name = fmt.Sprint("PERSAT_", number)
-	if _, err := js.CreateStream(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
+	natstest.CreateStream(t, js, config)
 	for partition := range number {
 		durable := fmt.Sprintf("history-%d-of-%d", partition, number)
 		c := &testproc.Process{
