@@ -91,6 +91,7 @@ func setSeq(batch *pebble.Batch, prefix byte, seq uint64, value []byte) error {
 	return d.Finish()
 }
 
+// deleteSeq deletes the key of a record under a prefix, in the same way.
 func deleteSeq(batch *pebble.Batch, prefix byte, seq uint64) error {
 	d := batch.DeleteDeferred(9)
 	d.Key[0] = prefix

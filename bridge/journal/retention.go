@@ -97,7 +97,7 @@ func (j *Journal) trim(from uint64, bodies, keys time.Time, freshLimit int) (Tri
 			}
 			n.Records++
 			trimmed = e.seq
-			if err := b.Delete(seqKey(prefixPublished, e.seq), nil); err != nil {
+			if err := deleteSeq(b, prefixPublished, e.seq); err != nil {
 				return err
 			}
 			if err := j.dropPosition(b, e); err != nil {
@@ -135,7 +135,7 @@ func (j *Journal) dropPosition(b *pebble.Batch, e stateEntry) error {
 	if own, err := j.ownsPosition(e.v.streamSeq, e.seq); err != nil || !own {
 		return err
 	}
-	return b.Delete(seqKey(prefixStream, e.v.streamSeq), nil)
+	return deleteSeq(b, prefixStream, e.v.streamSeq)
 }
 
 // DropPublished drops the oldest published bodies until about want bytes of them

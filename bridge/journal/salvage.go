@@ -189,13 +189,13 @@ func (j *Journal) pendAgain(b *pebble.Batch, known Entry, v value) (bool, error)
 	}
 	if known.State == Published {
 		if owns, err := j.ownsPosition(known.StreamSeq, known.Seq); err == nil && owns {
-			if err := b.Delete(seqKey(prefixStream, known.StreamSeq), nil); err != nil {
+			if err := deleteSeq(b, prefixStream, known.StreamSeq); err != nil {
 				return false, err
 			}
 		}
 	}
 	return true, errors.Join(
-		b.Delete(seqKey(prefixPublished, known.Seq), nil),
+		deleteSeq(b, prefixPublished, known.Seq),
 		move(b, known.Seq, prefixDead, prefixPending, &v),
 	)
 }

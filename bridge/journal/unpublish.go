@@ -74,7 +74,7 @@ func (j *Journal) unpublishSome(first, last uint64, each func(Item)) (n, gone in
 // unpublish makes one record pending; has is false when it would have to be sent again and has
 // no body.
 func (j *Journal) unpublish(b *pebble.Batch, p StreamPosition, each func(Item)) (has bool, err error) {
-	if err := b.Delete(seqKey(prefixStream, p.StreamSeq), nil); err != nil {
+	if err := deleteSeq(b, prefixStream, p.StreamSeq); err != nil {
 		return true, err
 	}
 	published, err := j.Published(p.Seq)
