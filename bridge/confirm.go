@@ -19,7 +19,8 @@ import (
 type confirmation struct {
 	check integrity.Check
 	integrity.Confirmation
-	err error
+	took time.Duration // of the last question alone
+	err  error
 }
 
 // confirm makes a check beside the loop.
@@ -37,17 +38,19 @@ func (b *Bridge) confirm(ctx context.Context, s Session, c integrity.Check) conf
 	defer cancelWait()
 	wait := b.o.Backoff.newBackOff()
 	for {
-		answer, err := integrity.Confirm(ctx, verifiable{s}, b.ledger, c, time.Now())
+		asked := time.Now()
+		answer, err := integrity.Confirm(ctx, verifiable{s}, b.ledger, c, asked)
+		took := time.Since(asked)
 		if errors.Is(err, ErrNotPermitted) || journal.Damaged(err) { // it shows elsewhere
 			err = nil
 		}
 		if err == nil || ctx.Err() != nil {
-			return confirmation{c, answer, err}
+			return confirmation{c, answer, took, err}
 		}
 		select {
 		case <-time.After(min(wait.NextBackOff(), time.Second)):
 		case <-ctx.Done():
-			return confirmation{c, answer, err}
+			return confirmation{c, answer, took, err}
 		}
 	}
 }
@@ -56,7 +59,7 @@ func (b *Bridge) confirm(ctx context.Context, s Session, c integrity.Check) conf
 func (l *loop) confirmed(c confirmation) error {
 	l.questions--
 	paused := l.monitor.Pausing()
-	l.monitor.Ended(c.check, time.Now())
+	l.monitor.Ended(c.check, c.took, time.Now())
 	switch {
 	case l.phase == ending:
 	case c.err != nil && paused:

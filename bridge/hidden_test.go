@@ -26,7 +26,7 @@ func TestRollbackOfADuplicate(t *testing.T) {
 		lose.Store(1)
 		r.accept(delivery("last", "1"), bridge.Accepted) // stored at 6; the acknowledgement of the repeat says so
 		r.drained()
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(quickestRestart)
 		m.rollBack(5) // power loss: 6 is gone
 		r.acceptSeries("b", 5, "1")
 		r.drained()
@@ -63,7 +63,7 @@ func TestRollbackAfterAKill(t *testing.T) {
 		r.stop()
 		r.open(true, func(o *bridge.Options) { o.Publisher = m })
 		r.drained() // five duplicates
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(quickestRestart)
 		m.rollBack(2)
 		r.acceptSeries("b", 5, "1")
 		r.drained()
@@ -86,7 +86,7 @@ func TestRollbackBehindAReplayFilledByAnother(t *testing.T) {
 		r.acceptSeries("a", 10, "1")
 		r.drained()
 		r.replayed(bridge.Filter{IDs: []string{"a0"}})
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(quickestRestart)
 		m.rollBackAndFill(5, 10)
 		for i := range 300 { // a day goes on
 			r.accept(delivery(fmt.Sprint("b", i), fmt.Sprint(i)), bridge.Accepted)
@@ -116,7 +116,7 @@ func TestRollbackThatAnotherBridgeHealsFirst(t *testing.T) {
 		r := memoryRig(t, m)
 		r.acceptSeries("a", 10, "1")
 		r.drained()
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(quickestRestart)
 		m.set(func() {
 			m.ids, m.bodies = m.ids[:5:5], m.bodies[:5:5]               // 6 to 10 are lost
 			for _, id := range []string{"b1", "b2", "b3", "b4", "a9"} { // the other one has had b1 to b4 and a9

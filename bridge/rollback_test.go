@@ -53,11 +53,15 @@ func TestNotedRollbackWithoutSequences(t *testing.T) {
 	}
 }
 
+// quickestRestart is the shortest time in which a server has been seen back without what it
+// had acknowledged.
+const quickestRestart = 270 * time.Millisecond
+
 // rollsBackInASilence has the server that has the stream start again without its last
 // events, and a new one accepted after that.
 func rollsBackInASilence(t *testing.T, m *memory, r *rig) {
 	t.Helper()
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(quickestRestart)
 	m.rollBack(3)
 	r.accept(delivery("new", "1"), bridge.Accepted)
 	r.drained()
@@ -106,8 +110,8 @@ func TestConfirmingBesideHoldsBack(t *testing.T) {
 	})
 	r.accept(delivery("slow", "2"), bridge.Accepted)
 	<-looking
-	m.rollBack(3)                       // it lost power
-	time.Sleep(1500 * time.Millisecond) // a silence
+	m.rollBack(3)               // it lost power
+	time.Sleep(quickestRestart) // a silence
 	r.accept(delivery("new", "1"), bridge.Accepted)
 	time.Sleep(300 * time.Millisecond)
 	close(answer) // it is back
@@ -151,6 +155,26 @@ func TestRollbackFilledByAnotherPublisher(t *testing.T) {
 		r.open(true, func(o *bridge.Options) { o.Publisher = m })
 		time.Sleep(200 * time.Millisecond)
 		r.nothingLost(m, "a", 10)
+	})
+}
+
+// The same, and the server was away for a moment only. Where it was is filled, so that no sequence
+// tells: the stream has to be asked, or the new event stands before the older one of its entity.
+func TestOrderAfterAQuickRollbackFilledByAnotherPublisher(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{created: "1"}
+		r := memoryRig(t, m)
+		r.acceptSeries("a", 5, "1")
+		r.drained()
+		time.Sleep(quickestRestart)
+		m.rollBackAndFill(3, 5)
+		r.accept(delivery("new", "1"), bridge.Accepted)
+		r.drained()
+		m.cut()
+		time.Sleep(100 * time.Millisecond)
+		r.drained()
+		m.holdsOldBeforeNew(t)
 	})
 }
 

@@ -6,11 +6,13 @@ import "time"
 // server of a cluster, or behind a leaf node. No session ends by that, so it has to be
 // noticed by other signs. The server that has the stream must have been away for that, so:
 //
-//   - After a silence of a second, and after an attempt that failed, nothing is sent before
-//     the newest place has been confirmed: new events of an entity must not stand before
-//     older ones that have to be sent again. It is asked for until there is an answer; when
-//     there is none within Patience, longer than a cluster takes to elect a leader, the
-//     session ends, and the next one waits for the answer.
+//   - After a silence, and after an attempt that failed, nothing is sent before the newest
+//     place has been confirmed: new events of an entity must not stand before older ones
+//     that have to be sent again. It is asked for until there is an answer; when there is
+//     none within Patience, longer than a cluster takes to elect a leader, the session ends,
+//     and the next one waits for the answer. A host that lost power is away for longer than a
+//     second, but a server process alone is not: one that had acknowledged before it wrote
+//     (persist_mode async) has been seen back, without its tail, 270 ms after a kill -9.
 //   - An acknowledgement that comes after a silence makes the sequence before it one to
 //     confirm, too: its attempt may have been under way meanwhile.
 //   - JetStream gives a sequence again that it had given, to a new event or as that of a
@@ -24,9 +26,15 @@ import "time"
 const (
 	// Patience bounds the confirmation for which events wait.
 	Patience = 10 * time.Second
-	// silence is how long no acknowledgement may come before the stream is to be confirmed;
-	// no server starts again within that.
-	silence = time.Second
+	// quickestRestart is how long no acknowledgement may come before the stream is to be
+	// confirmed; no server starts again within that. What an answer takes is added to it:
+	// behind a slow link events would wait for one check after another, while the
+	// acknowledgements of others are under way.
+	quickestRestart = 250 * time.Millisecond
+	// longestSilence bounds the sum.
+	longestSilence = time.Second
+	// besideEvery is the least time between two checks beside the sending.
+	besideEvery = time.Second
 	// idleConfirm is how often the newest place is confirmed in any case.
 	idleConfirm = time.Minute
 	// observeEvery is how often the state is observed.
@@ -39,7 +47,8 @@ type Monitor struct {
 	unverifiable bool   // the stream may not be looked at, so sequences prove nothing
 	heard        uint64 // the highest sequence of any acknowledgement, also of duplicates
 	acked        time.Time
-	failed       bool // an attempt has failed since
+	silence      time.Duration // how long no acknowledgement may come
+	failed       bool          // an attempt has failed since
 	// toConfirm is the lowest sequence that is to be confirmed beside the sending; 0 for none.
 	toConfirm  uint64
 	confirming bool      // a confirmation is under way
@@ -51,7 +60,7 @@ type Monitor struct {
 
 // Begin is the beginning of a session: what the stream has up to last has been verified.
 func (m *Monitor) Begin(last uint64, unverifiable bool, now time.Time) {
-	*m = Monitor{unverifiable: unverifiable, heard: last, acked: now, confirmed: now, observed: now,
+	*m = Monitor{unverifiable: unverifiable, heard: last, acked: now, silence: quickestRestart, confirmed: now, observed: now,
 		confirming: m.confirming, observing: m.observing}
 }
 
@@ -73,7 +82,7 @@ func (m *Monitor) Failed() { m.failed = true }
 // message there.
 func (m *Monitor) Heard(seq uint64, duplicate bool, now time.Time) {
 	if !duplicate {
-		if now.Sub(m.acked) > silence {
+		if now.Sub(m.acked) > m.silence {
 			m.Doubt(m.heard)
 		}
 		m.acked = now
@@ -95,7 +104,7 @@ type Check struct{ Seq, Heard uint64 }
 // Before is the check that has to pass before anything is sent; ok is false when there is
 // none to begin.
 func (m *Monitor) Before(now time.Time) (c Check, ok bool) {
-	if m.unverifiable || m.heard == 0 || !m.failed && now.Sub(m.acked) <= silence {
+	if m.unverifiable || m.heard == 0 || !m.failed && now.Sub(m.acked) <= m.silence {
 		return c, false
 	}
 	if m.confirming { // an older one, perhaps: that has to end, and then the newest is next
@@ -108,7 +117,7 @@ func (m *Monitor) Before(now time.Time) (c Check, ok bool) {
 
 // Beside is the check to make beside the sending; ok is false when there is none.
 func (m *Monitor) Beside(now time.Time) (c Check, ok bool) {
-	if m.unverifiable || m.confirming || m.heard == 0 || now.Sub(m.confirmed) < silence || m.toConfirm == 0 && now.Sub(m.confirmed) < idleConfirm {
+	if m.unverifiable || m.confirming || m.heard == 0 || now.Sub(m.confirmed) < besideEvery || m.toConfirm == 0 && now.Sub(m.confirmed) < idleConfirm {
 		return c, false
 	}
 	c = Check{m.heard, m.heard}
@@ -125,8 +134,10 @@ func (m *Monitor) Pausing() bool { return m.pausing }
 // Busy says that a check or an observation is under way.
 func (m *Monitor) Busy() bool { return m.confirming || m.observing }
 
-// Ended ends a check.
-func (m *Monitor) Ended(c Check, now time.Time) {
+// Ended ends a check, whose answer took so long: twice as long as an acknowledgement, for it
+// has asked for the state and for a message.
+func (m *Monitor) Ended(c Check, took time.Duration, now time.Time) {
+	m.silence = min(quickestRestart+took/2, longestSilence)
 	if m.pausing && c.Seq == m.heard {
 		m.failed, m.acked = false, now
 	}

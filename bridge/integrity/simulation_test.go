@@ -132,10 +132,12 @@ func (w *world) do(s step) {
 
 // end is the end of a server process: its successor has another name, and is up again not
 // before a host could be.
-func (w *world) end() {
+func (w *world) end() { w.endFor(6 * time.Second) }
+
+func (w *world) endFor(away time.Duration) {
 	w.hosts++
 	w.up = false
-	w.now = w.now.Add(6 * time.Second)
+	w.now = w.now.Add(away)
 }
 
 func (w *world) disturb(s step) {
@@ -174,7 +176,11 @@ func (w *world) disturb(s step) {
 		w.lose(func(seq uint64) bool { return seq > w.synced.last }, true, false)
 		// What was deleted since is there again: no doing of the bridge.
 		w.live = w.synced.clone()
-		w.end()
+		if s.name == "rollback" || w.unnamed {
+			w.end()
+		} else {
+			w.endFor(time.Duration(270+17*n) * time.Millisecond)
+		}
 		w.up = up && s.name == "rollback-behind" // it lives on another server of a cluster
 	case "index-ahead":
 		w.lose(func(seq uint64) bool { return seq > w.synced.last }, false, w.observedNow())

@@ -23,8 +23,7 @@ type world struct {
 	backup                     *stream
 	ledger                     ledger
 	up                         bool
-	heard                      uint64
-	acked                      time.Time
+	monitor                    integrity.Monitor
 	faultsBefore, faultsHealed int           // until the last session, and until this one
 	faults                     int           // how often something was lost
 	gap                        time.Duration // between the last two sessions' observations
@@ -220,13 +219,13 @@ func (w *world) publish() {
 		if w.ledger.identity == "" { // the stream was made in this session
 			w.ledger.identity = w.identity()
 		}
-		if !duplicate && seq <= w.heard || taken && other != uint64(i+1) {
-			w.logf("%s: sequence %d was given before (duplicate %t, heard %d): rolled back", e.id, seq, duplicate, w.heard)
+		if !duplicate && seq <= w.monitor.Baseline() || taken && other != uint64(i+1) {
+			w.logf("%s: sequence %d was given before (duplicate %t, heard %d): rolled back", e.id, seq, duplicate, w.monitor.Baseline())
 			w.ledger.noted = min(cmp.Or(w.ledger.noted, seq), seq)
 			w.connect()
 			return
 		}
-		w.heard, w.acked = max(w.heard, seq), w.now
+		w.monitor.Heard(seq, duplicate, w.now)
 		e.pending, e.acked, e.marked = false, true, w.now
 		w.ledger.places[seq] = uint64(i + 1)
 	}
@@ -276,7 +275,8 @@ func (w *world) connect() {
 	}
 	w.logf("verify: %s adopted %t from %d holes %v deleted %v undecided %v stored %v", v.Kind, v.Adopted, v.From, v.Holes, v.Deleted, v.Undecided, v.Stored)
 	w.apply(v)
-	w.up, w.heard, w.acked = true, v.State.Last, w.now
+	w.up = true
+	w.monitor.Begin(v.State.Last, false, w.now)
 	w.publish()
 	w.check()
 }
@@ -327,13 +327,15 @@ func (w *world) seen() {
 
 // confirm looks at the stream before something is sent after a silence.
 func (w *world) confirm() {
-	if w.heard == 0 || w.now.Sub(w.acked) <= time.Second {
+	check, ok := w.monitor.Before(w.now)
+	if !ok {
 		return
 	}
-	c, err := integrity.Confirm(context.Background(), w, &w.ledger, integrity.Check{Seq: w.heard, Heard: w.heard}, w.now)
+	c, err := integrity.Confirm(context.Background(), w, &w.ledger, check, w.now)
 	if err != nil {
 		w.problem("confirm: %v", err)
 	}
+	w.monitor.Ended(check, 0, w.now)
 	if c.RolledBackAt != 0 {
 		w.ledger.noted = c.RolledBackAt
 	}
@@ -344,7 +346,7 @@ func (w *world) confirm() {
 }
 
 func (w *world) observe() {
-	v, again, err := integrity.Observe(context.Background(), w, &w.ledger, w.heard, w.now)
+	v, again, err := integrity.Observe(context.Background(), w, &w.ledger, w.monitor.Baseline(), w.now)
 	if err != nil {
 		w.problem("observe: %v", err)
 	}

@@ -72,6 +72,7 @@ func TestOracleRemoteStreamLosesItsTail(t *testing.T) {
 			}
 			hub.Kill()
 			hub.PutStore(kept)
+			time.Sleep(300 * time.Millisecond) // a moment, and longer than the shortest that integrity.Monitor sees
 			hub.Run()
 			linked()
 			// The bridge may have seen it by now, and have published the tenth again.

@@ -46,9 +46,10 @@ type server struct {
 	crowded  bool          // other clients have too many batches open
 	batches  *batchCount
 	latency  time.Duration
-	window   int  // the bridge's MaxInFlight
-	foreign  int  // messages of strangers so far
-	shaken   bool // the stream has lost messages, or was not always the same
+	slowest  time.Duration // the greatest latency until now
+	window   int           // the bridge's MaxInFlight
+	foreign  int           // messages of strangers so far
+	shaken   bool          // the stream has lost messages, or was not always the same
 
 	// heard is told that the bridge knows of a message, hasHeard asks whether it does.
 	heard    func(id string)
@@ -60,7 +61,7 @@ type server struct {
 }
 
 func newServer(rng *rand.Rand, duplicates time.Duration, window int, log func(string, ...any)) *server {
-	n := &server{rng: rng, log: log, history: make(map[string][]*message), up: true, denied: make(map[string]bool), latency: 2 * time.Millisecond, batches: &batches, window: window, duplicates: duplicates}
+	n := &server{rng: rng, log: log, history: make(map[string][]*message), up: true, denied: make(map[string]bool), latency: 2 * time.Millisecond, slowest: 2 * time.Millisecond, batches: &batches, window: window, duplicates: duplicates}
 	n.stream = newStream(time.Now(), duplicates)
 	return n
 }
