@@ -32,7 +32,7 @@ const (
 
 // loop is the publishing half of a Bridge: one goroutine that owns every field here,
 // the scheduler and the replay included. It never waits for NATS. It waits for the
-// disk: to read, to write marks, and for a sync when the stream has lost something.
+// disk: to read again, to write marks, and for a sync when the stream has lost something.
 // Nobody waits for it who only wants to know how things are: what others may see it
 // publishes (view).
 //
@@ -57,7 +57,7 @@ type loop struct {
 	begun       bool            // the last session was published through, or none has been tried
 	connectWait backoff.BackOff // grows until a session has begun
 
-	// ask bounds the goroutines that wait for NATS; questions is how many of those that
+	// ask bounds the goroutines that wait for NATS, or read the journal; questions is how many of those that
 	// ask through the session have not answered.
 	ask           context.Context
 	asking        sync.WaitGroup
@@ -67,8 +67,11 @@ type loop struct {
 	confirmations chan confirmation
 	observations  chan observation
 
-	cursor  uint64 // the next sequence to read from the journal
-	crowded bool   // so many events wait that those behind them are not looked at
+	cursor  uint64            // the next sequence to read from the journal
+	known   uint64            // from here on no event has been a task
+	reading *backlogRead      // the one under way, or nil
+	reads   chan *backlogRead // those that are done
+	crowded bool              // so many events wait that those behind them are not looked at
 
 	stop  <-chan struct{}
 	tick  *time.Ticker
@@ -92,6 +95,7 @@ func newLoop(b *Bridge) *loop {
 		findings:      make(chan finding, 1),
 		confirmations: make(chan confirmation, 1),
 		observations:  make(chan observation, 1),
+		reads:         make(chan *backlogRead),
 	}
 }
 
@@ -155,6 +159,8 @@ func (l *loop) handle() error {
 		l.lose(connectionLost)
 	case first := <-l.sender.results:
 		return l.complete(l.sender.gather(first))
+	case r := <-l.reads:
+		return l.backlogIsRead(r)
 	case c := <-l.b.commands:
 		return c.obey(l)
 	case <-l.b.wake:
@@ -306,7 +312,8 @@ func (l *loop) start(now time.Time) {
 // be in flight.
 func (l *loop) reset() error {
 	replayed := l.schedule.Reset()
-	l.cursor = 0
+	l.goBack(0)
+	l.known = 0 // nothing is a task
 	return l.resumeReplay(replayed)
 }
 
@@ -317,7 +324,7 @@ type command interface{ obey(*loop) error }
 type requeued struct{ from uint64 }
 
 func (c requeued) obey(l *loop) error {
-	l.cursor = min(l.cursor, c.from)
+	l.goBack(c.from)
 	return nil
 }
 

@@ -34,43 +34,108 @@ type record struct {
 	event *Event // with its body; nil when the header could not be read
 }
 
+// backlogRead is a read of the journal's store, beside the loop: while a thousand events are
+// read, NATS acknowledges a thousand, and has to have the next ones by then. What was
+// accepted a moment ago is in memory, and read by the loop itself.
+type backlogRead struct {
+	from, next uint64
+	tasks      []*schedule.Task
+	err        error
+}
+
 // readPending reads on in the journal until there is enough to keep the window full.
 func (l *loop) readPending() error {
-	for n := 0; l.schedule.Room(); n++ {
+	for n := 0; l.schedule.Room() && l.reading == nil; n++ {
 		if n == maxReads { // results and commands have their turn
 			l.b.nudge()
 			break
 		}
-		items, next, err := l.b.journal.Pending(l.cursor, readAhead)
-		if err != nil {
-			return err
-		}
-		for _, item := range items {
-			if err := l.addPending(item); err != nil {
+		items, next, ok := l.b.journal.PendingInMemory(l.cursor, readAhead)
+		switch {
+		case !ok && l.cursor >= l.known:
+			l.readBacklog()
+		case !ok: // events of this part may be in flight: it has to be read as of now
+			r := l.b.readBacklog(&backlogRead{from: l.cursor}, l.keys)
+			if err := l.addBacklog(r); err != nil {
+				return err
+			}
+		case next == l.cursor:
+			l.noteCrowded()
+			return nil
+		default:
+			tasks, err := tasksOf(items, l.keys)
+			if err := l.addBacklog(&backlogRead{l.cursor, next, tasks, err}); err != nil {
 				return err
 			}
 		}
-		if next == l.cursor {
-			break
-		}
-		l.cursor = next
 	}
 	l.noteCrowded()
 	return nil
 }
 
-func (l *loop) addPending(item journal.PendingItem) error {
-	e, err := parseHeader(item.Header)
-	if err != nil {
-		return fmt.Errorf("record %d: %w", item.Seq, err)
+// readBacklog reads beside the loop from where nothing is a task yet, so that none of what
+// it finds can change before it is added.
+func (l *loop) readBacklog() {
+	r := &backlogRead{from: l.cursor}
+	l.reading = r
+	l.asking.Go(func() {
+		l.b.readBacklog(r, l.keys)
+		select {
+		case l.reads <- r:
+		case <-l.ask.Done():
+		}
+	})
+}
+
+// backlogIsRead takes what was read, unless the loop has gone back meanwhile.
+func (l *loop) backlogIsRead(r *backlogRead) error {
+	if r != l.reading {
+		return nil
 	}
-	t := &schedule.Task{Seq: item.Seq, Size: e.Size, Subject: schedule.Subject{Source: e.Source, Type: e.Type}, Keys: l.keys.of(e)}
-	if item.Body != nil {
-		e.Seq, e.Body = item.Seq, item.Body
-		t.Record = &record{item.Item, e}
+	l.reading = nil
+	return l.addBacklog(r)
+}
+
+func (l *loop) addBacklog(r *backlogRead) error {
+	if r.err != nil {
+		return r.err
 	}
-	l.schedule.Add(t)
+	for _, t := range r.tasks {
+		l.schedule.Add(t)
+	}
+	l.cursor = r.next
+	l.known = max(l.known, l.cursor)
 	return nil
+}
+
+// goBack has the journal read again from a sequence on, where something is pending again. A
+// read that is under way may have missed it.
+func (l *loop) goBack(to uint64) { l.cursor, l.reading = min(l.cursor, to), nil }
+
+func (b *Bridge) readBacklog(r *backlogRead, keys orderingKeys) *backlogRead {
+	var items []journal.PendingItem
+	items, r.next, r.err = b.journal.Pending(r.from, readAhead)
+	if r.err == nil {
+		r.tasks, r.err = tasksOf(items, keys)
+	}
+	return r
+}
+
+func tasksOf(items []journal.PendingItem, keys orderingKeys) ([]*schedule.Task, error) {
+	tasks := make([]*schedule.Task, len(items))
+	for i, item := range items {
+		e, err := parseHeader(item.Header)
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", item.Seq, err)
+		}
+		t := &schedule.Task{Seq: item.Seq, Size: e.Size, Subject: schedule.Subject{Source: e.Source, Type: e.Type}, Keys: keys.of(e)}
+		if item.Body != nil {
+			e.Seq, e.Body = item.Seq, item.Body
+			t.Record = &record{item.Item, e}
+		}
+		tasks[i] = t
+	}
+	return tasks, nil
 }
 
 // noteCrowded says when there may be events that could go and are not looked at,

@@ -22,16 +22,9 @@ const readAheadBytes = 4 << 20
 // and says where to go on. Only records whose append is durable are seen; next is the
 // end of those when there are no more.
 func (j *Journal) Pending(from uint64, limit int) (items []PendingItem, next uint64, err error) {
-	end := j.durable.Load() // first: what becomes durable meanwhile is in the cache, and read from there
-	items, next, before, ok := j.tailCache.take(from, limit)
+	items, next, end, ok := j.pendingInMemory(from, limit)
 	if ok {
 		return items, next, nil
-	}
-	if before != 0 {
-		end = min(end, before)
-	}
-	if from >= end {
-		return nil, from, nil
 	}
 	it, err := j.newIter(&pebble.IterOptions{LowerBound: seqKey(prefixPending, from), UpperBound: seqKey(prefixPending, end)})
 	if err != nil {
@@ -70,6 +63,25 @@ func (j *Journal) Pending(from uint64, limit int) (items []PendingItem, next uin
 		items = append(items, p)
 	}
 	return items, end, it.Error()
+}
+
+// PendingInMemory is Pending without reading the store; ok is false when it has to be read.
+func (j *Journal) PendingInMemory(from uint64, limit int) (items []PendingItem, next uint64, ok bool) {
+	items, next, _, ok = j.pendingInMemory(from, limit)
+	return items, next, ok
+}
+
+// pendingInMemory says before which sequence the store has to be read when ok is false.
+func (j *Journal) pendingInMemory(from uint64, limit int) (items []PendingItem, next, end uint64, ok bool) {
+	end = j.durable.Load() // first: what becomes durable meanwhile is in the cache, and read from there
+	items, next, before, ok := j.tailCache.take(from, limit)
+	if ok {
+		return items, next, end, true
+	}
+	if before != 0 {
+		end = min(end, before)
+	}
+	return nil, from, end, from >= end
 }
 
 // bodyAt is the body of a record, which bodies is at or before; nil when it cannot be
