@@ -114,6 +114,7 @@ func (b *Bridge) isTaken(res *result) (bool, error) {
 type observation struct {
 	verdict integrity.Verdict
 	again   bool
+	took    time.Duration
 	err     error
 }
 
@@ -128,7 +129,9 @@ func (l *loop) observe() {
 		ctx, cancel := whileOpen(l.ask, s)
 		defer cancel()
 		var o observation
-		o.verdict, o.again, o.err = integrity.Observe(ctx, verifiable{s}, l.b.ledger, heard, time.Now())
+		asked := time.Now()
+		o.verdict, o.again, o.err = integrity.Observe(ctx, verifiable{s}, l.b.ledger, heard, asked)
+		o.took = time.Since(asked)
 		l.observations <- o
 	})
 }
@@ -136,7 +139,7 @@ func (l *loop) observe() {
 // observed takes the answer.
 func (l *loop) observed(o observation) error {
 	l.questions--
-	l.monitor.Observed()
+	l.monitor.Observed(o.took)
 	switch {
 	case l.phase == ending || errors.Is(o.err, ErrNotPermitted) || journal.Damaged(o.err):
 		return nil

@@ -284,7 +284,11 @@ func (l *loop) publish() error {
 // start sends what may go: a backlog in atomic batches, where these get more through.
 func (l *loop) start(now time.Time) {
 	floor := l.monitor.Baseline()
-	least, most := l.pace.choose(now, l.session.MaxBatch(), l.window.now, l.schedule.Movable())
+	waiting := l.schedule.Movable()
+	if l.reading != nil {
+		waiting += readAhead
+	}
+	least, most := l.pace.choose(now, l.session.MaxBatch(), l.window.now, waiting)
 	if most == 0 {
 		if l.together {
 			l.together = false

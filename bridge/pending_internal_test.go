@@ -95,13 +95,18 @@ func TestReplayedDeadLetterIsNotMissedByARead(t *testing.T) {
 func TestResetDropsARead(t *testing.T) {
 	l := afterRestart(t, 3)
 	l.mustReadPending(t)
-	r := <-l.reads
+	before := <-l.reads
 	if err := l.reset(); err != nil {
 		t.Fatal(err)
 	}
-	l.mustTake(t, r)
+	l.mustReadPending(t)
+	l.mustTake(t, before)
 	if n := l.schedule.Tasks(); n != 0 {
 		t.Errorf("%d tasks are of a read from before the reset", n)
+	}
+	l.mustTake(t, <-l.reads)
+	if n := l.schedule.Tasks(); n != 3 {
+		t.Errorf("%d of 3 pending events are tasks", n)
 	}
 }
 
@@ -123,5 +128,38 @@ func TestTasksAreReadAgainAtOnce(t *testing.T) {
 	}
 	if l.cursor != 4 {
 		t.Errorf("the next read is from record %d, want 4", l.cursor)
+	}
+}
+
+// Two events are pending again and a replay has a newer one of their entity: it waits until
+// they have been read.
+func TestReplayWaitsForTheBacklog(t *testing.T) {
+	l := afterRestart(t, 3)
+	item, _, err := l.b.journal.Load(3)
+	if err == nil {
+		_, err = l.b.journal.MarkPublished([]journal.Mark{{Item: item, StreamSeq: 7, At: time.Now()}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (startReplay{number: 1, matched: 1, answer: make(chan error, 1)}).obey(l); err != nil {
+		t.Fatal(err)
+	}
+	for l.mustReadPending(t); ; l.mustReadPending(t) {
+		if err := l.readReplay(); err != nil {
+			t.Fatal(err)
+		}
+		if l.reading == nil {
+			break
+		}
+		l.mustTake(t, <-l.reads)
+	}
+	if l.schedule.Replayed() != 1 {
+		t.Fatal("the replay was not read")
+	}
+	for _, task := range l.schedule.Start(time.Now()) {
+		if task.Replay > 0 {
+			t.Errorf("record %d is replayed before record 1 of its entity is published", task.Seq)
+		}
 	}
 }

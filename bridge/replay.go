@@ -235,10 +235,10 @@ func (c cancelReplay) obey(l *loop) error {
 const replayReads = 1000
 
 // readReplay takes as many events of the running replay as its share of the window
-// allows.
+// allows. Pending events that are being read come before it.
 func (l *loop) readReplay() error {
 	r := l.replay
-	if r == nil || r.read || !l.schedule.ReplayRoom() {
+	if r == nil || r.read || l.reading != nil || !l.schedule.ReplayRoom() {
 		return nil
 	}
 	exhausted, read := true, 0

@@ -178,6 +178,43 @@ func TestOrderAfterAQuickRollbackFilledByAnotherPublisher(t *testing.T) {
 	})
 }
 
+// The server that has the stream was busy once, and answered after more than a second. It is quick
+// again, and that has to count when it is killed later.
+func TestOrderAfterAQuickRollbackLongAfterASlowAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var busy atomic.Bool
+		m := &memory{created: "1", look: func(context.Context) error {
+			if busy.Swap(false) {
+				time.Sleep(1500 * time.Millisecond)
+			}
+			return nil
+		}}
+		r := memoryRig(t, m)
+		r.acceptSeries("x", 5, "1")
+		r.drained()
+		time.Sleep(time.Second)
+		busy.Store(true)
+		r.accept(delivery("busy", "9"), bridge.Accepted)
+		r.drained()
+		for i := range 10 { // never silent for a second
+			time.Sleep(500 * time.Millisecond)
+			r.accept(delivery(fmt.Sprint("quick", i), "9"), bridge.Accepted)
+			r.drained()
+		}
+		r.acceptSeries("a", 5, "1")
+		r.drained()
+		time.Sleep(quickestRestart)
+		m.rollBackAndFill(len(m.stored())-2, 5)
+		r.accept(delivery("new", "1"), bridge.Accepted)
+		r.drained()
+		m.cut()
+		time.Sleep(100 * time.Millisecond)
+		r.drained()
+		m.holdsOldBeforeNew(t)
+	})
+}
+
 // lostAck stores, and says for some attempts that no acknowledgement came.
 type lostAck struct {
 	*memory

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
 	"github.com/persat-bridge/persat-bridge/bridge"
@@ -80,4 +83,89 @@ func TestLargeEventsOverASlowLink(t *testing.T) {
 	}
 	proxy.Rate.Store(0)
 	r.drained()
+}
+
+// far is a memory behind a round trip. sent is when each event was sent through it.
+type far struct {
+	*memory
+	roundTrip time.Duration
+	sent      sync.Map // id: time.Time
+}
+
+type farSession struct {
+	*memorySession
+	f *far
+}
+
+func (f *far) Connect(ctx context.Context) (bridge.Session, error) {
+	s, err := f.memory.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return farSession{s.(*memorySession), f}, nil
+}
+
+func (s farSession) wait() { time.Sleep(s.f.roundTrip / 2) }
+
+func (s farSession) Publish(e *bridge.Event, done func(bridge.Receipt, error)) {
+	s.f.sent.Store(e.ID, time.Now())
+	go func() {
+		s.wait()
+		receipt, err := s.publish(e)
+		s.wait()
+		done(receipt, err)
+	}()
+}
+
+func (s farSession) Stream(ctx context.Context) (bridge.StreamState, error) {
+	s.wait()
+	defer s.wait()
+	return s.memorySession.Stream(ctx)
+}
+
+func (s farSession) Message(ctx context.Context, seq uint64) (bridge.Message, error) {
+	s.wait()
+	defer s.wait()
+	return s.memorySession.Message(ctx, seq)
+}
+
+// The stream is on another continent, and a session begins under load: no acknowledgement comes
+// for longer than a silence may last, the stream is asked, and during each answer the next
+// silence began. Most events waited for half a second, for good.
+func TestSteadyEventsOverALongWay(t *testing.T) {
+	t.Parallel()
+	for _, roundTrip := range []time.Duration{50, 230, 300, 330, 370, 600} {
+		t.Run(fmt.Sprint(int(roundTrip), " ms"), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := &far{memory: &memory{created: "1"}, roundTrip: roundTrip * time.Millisecond}
+				b, stop := runInBubble(t, vfs.NewMem(), f)
+				defer stop()
+				time.Sleep(20 * time.Second)
+				const pause, events, settled = 20 * time.Millisecond, 1500, 1000
+				accepted := make([]time.Time, events)
+				for i := range events {
+					if i == 100 {
+						f.cut()
+					}
+					accepted[i] = time.Now()
+					if _, err := b.Accept(t.Context(), delivery(fmt.Sprint(i), fmt.Sprint(i))); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(pause)
+				}
+				time.Sleep(10 * time.Second)
+				delayed := 0
+				for i := settled; i < events; i++ {
+					sent, ok := f.sent.Load(fmt.Sprint(i))
+					if !ok || sent.(time.Time).Sub(accepted[i]) > pause {
+						delayed++
+					}
+				}
+				if delayed > 0 {
+					t.Errorf("%d of %d events were not sent at once, long after the session had begun", delayed, events-settled)
+				}
+			})
+		})
+	}
 }

@@ -134,14 +134,22 @@ func (m *Monitor) Pausing() bool { return m.pausing }
 // Busy says that a check or an observation is under way.
 func (m *Monitor) Busy() bool { return m.confirming || m.observing }
 
-// Ended ends a check, whose answer took so long: twice as long as an acknowledgement, for it
-// has asked for the state and for a message.
+// Ended ends a check, whose answer took so long.
 func (m *Monitor) Ended(c Check, took time.Duration, now time.Time) {
-	m.silence = min(quickestRestart+took/2, longestSilence)
-	if m.pausing && c.Seq == m.heard {
+	m.answered(took / 2) // it asks for the state and for a message
+	switch {
+	case !m.pausing:
+	case c.Seq == m.heard:
 		m.failed, m.acked = false, now
+	default: // the newest is next: events that went before that would end in a silence again
+		m.failed = true
 	}
 	m.confirming, m.pausing = false, false
+}
+
+// answered notes how long an answer takes at present, as an acknowledgement does.
+func (m *Monitor) answered(took time.Duration) {
+	m.silence = min(quickestRestart+took, longestSilence)
 }
 
 // Observe says whether the stream's state is to be observed now.
@@ -153,5 +161,8 @@ func (m *Monitor) Observe(now time.Time) bool {
 	return true
 }
 
-// Observed ends an observation.
-func (m *Monitor) Observed() { m.observing = false }
+// Observed ends an observation, whose answer took so long.
+func (m *Monitor) Observed(took time.Duration) {
+	m.answered(took)
+	m.observing = false
+}
