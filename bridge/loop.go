@@ -57,8 +57,8 @@ type loop struct {
 	begun       bool            // the last session was published through, or none has been tried
 	connectWait backoff.BackOff // grows until a session has begun
 
-	// ask bounds the goroutines that wait for NATS, or read the journal; questions is how many of those that
-	// ask through the session have not answered.
+	// ask bounds the goroutines that wait for NATS or read the journal; questions is how
+	// many of those that ask through the session have not answered.
 	ask           context.Context
 	asking        sync.WaitGroup
 	questions     int
@@ -285,7 +285,7 @@ func (l *loop) publish() error {
 func (l *loop) start(now time.Time) {
 	floor := l.monitor.Baseline()
 	waiting := l.schedule.Movable()
-	if l.reading != nil {
+	if l.reading != nil { // there is more than is known
 		waiting += readAhead
 	}
 	least, most := l.pace.choose(now, l.session.MaxBatch(), l.window.now, waiting)

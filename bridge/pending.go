@@ -51,35 +51,33 @@ func (l *loop) readPending() error {
 			break
 		}
 		items, next, ok := l.b.journal.PendingInMemory(l.cursor, readAhead)
+		if ok && next == l.cursor {
+			break
+		}
+		r := &backlogRead{from: l.cursor, next: next}
 		switch {
-		case !ok && l.cursor >= l.known:
-			l.readBacklog()
-		case !ok: // events of this part may be in flight: it has to be read as of now
-			r := l.b.readBacklog(&backlogRead{from: l.cursor}, l.keys)
-			if err := l.addBacklog(r); err != nil {
-				return err
-			}
-		case next == l.cursor:
-			l.noteCrowded()
-			return nil
+		case ok:
+			r.tasks, r.err = tasksOf(items, l.keys)
+		case l.cursor < l.known: // events of this part may be in flight: it has to be read as of now
+			r.read(l.b.journal, l.keys)
 		default:
-			tasks, err := tasksOf(items, l.keys)
-			if err := l.addBacklog(&backlogRead{l.cursor, next, tasks, err}); err != nil {
-				return err
-			}
+			l.readBeside(r)
+			continue
+		}
+		if err := l.addBacklog(r); err != nil {
+			return err
 		}
 	}
 	l.noteCrowded()
 	return nil
 }
 
-// readBacklog reads beside the loop from where nothing is a task yet, so that none of what
+// readBeside reads beside the loop from where nothing is a task yet, so that none of what
 // it finds can change before it is added.
-func (l *loop) readBacklog() {
-	r := &backlogRead{from: l.cursor}
+func (l *loop) readBeside(r *backlogRead) {
 	l.reading = r
 	l.asking.Go(func() {
-		l.b.readBacklog(r, l.keys)
+		r.read(l.b.journal, l.keys)
 		select {
 		case l.reads <- r:
 		case <-l.ask.Done():
@@ -112,13 +110,11 @@ func (l *loop) addBacklog(r *backlogRead) error {
 // read that is under way may have missed it.
 func (l *loop) goBack(to uint64) { l.cursor, l.reading = min(l.cursor, to), nil }
 
-func (b *Bridge) readBacklog(r *backlogRead, keys orderingKeys) *backlogRead {
+func (r *backlogRead) read(j *journal.Journal, keys orderingKeys) {
 	var items []journal.PendingItem
-	items, r.next, r.err = b.journal.Pending(r.from, readAhead)
-	if r.err == nil {
+	if items, r.next, r.err = j.Pending(r.from, readAhead); r.err == nil {
 		r.tasks, r.err = tasksOf(items, keys)
 	}
-	return r
 }
 
 func tasksOf(items []journal.PendingItem, keys orderingKeys) ([]*schedule.Task, error) {

@@ -53,16 +53,15 @@ func TestNotedRollbackWithoutSequences(t *testing.T) {
 	}
 }
 
-// quickestRestart is the shortest time in which a server has been seen back without what it
-// had acknowledged.
+// quickestRestart is the shortest time in which a killed server was seen to answer again.
 const quickestRestart = 270 * time.Millisecond
 
-// rollsBackInASilence has the server that has the stream start again without its last
-// events, and a new one accepted after that.
-func rollsBackInASilence(t *testing.T, m *memory, r *rig) {
+// rollsBackInASilence has the server that has the stream start again with the first of its
+// events alone and some of another publisher's behind them, and a new one accepted after that.
+func rollsBackInASilence(t *testing.T, m *memory, r *rig, keep, others int) {
 	t.Helper()
 	time.Sleep(quickestRestart)
-	m.rollBack(3)
+	m.rollBackAndFill(keep, others)
 	r.accept(delivery("new", "1"), bridge.Accepted)
 	r.drained()
 	time.Sleep(200 * time.Millisecond)
@@ -79,7 +78,7 @@ func TestRollbackAfterAReplay(t *testing.T) {
 	r.acceptSeries("a", 5, "1")
 	r.drained()
 	r.replayed(bridge.Filter{IDs: []string{"a0"}})
-	rollsBackInASilence(t, m, r)
+	rollsBackInASilence(t, m, r, 3, 0)
 }
 
 // While a look beside the sending has no answer, a silence makes nothing wait: an event goes into the
@@ -131,7 +130,7 @@ func TestMonitorInTheFirstSession(t *testing.T) {
 	m.set(func() { m.none = false })
 	r.acceptSeries("a", 5, "1")
 	r.drained()
-	rollsBackInASilence(t, m, r)
+	rollsBackInASilence(t, m, r, 3, 0)
 }
 
 // The stream goes back behind a living connection, and another publisher fills the places
@@ -167,14 +166,7 @@ func TestOrderAfterAQuickRollbackFilledByAnotherPublisher(t *testing.T) {
 		r := memoryRig(t, m)
 		r.acceptSeries("a", 5, "1")
 		r.drained()
-		time.Sleep(quickestRestart)
-		m.rollBackAndFill(3, 5)
-		r.accept(delivery("new", "1"), bridge.Accepted)
-		r.drained()
-		m.cut()
-		time.Sleep(100 * time.Millisecond)
-		r.drained()
-		m.holdsOldBeforeNew(t)
+		rollsBackInASilence(t, m, r, 3, 5)
 	})
 }
 
@@ -204,14 +196,7 @@ func TestOrderAfterAQuickRollbackLongAfterASlowAnswer(t *testing.T) {
 		}
 		r.acceptSeries("a", 5, "1")
 		r.drained()
-		time.Sleep(quickestRestart)
-		m.rollBackAndFill(len(m.stored())-2, 5)
-		r.accept(delivery("new", "1"), bridge.Accepted)
-		r.drained()
-		m.cut()
-		time.Sleep(100 * time.Millisecond)
-		r.drained()
-		m.holdsOldBeforeNew(t)
+		rollsBackInASilence(t, m, r, len(m.stored())-2, 5)
 	})
 }
 

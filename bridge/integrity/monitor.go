@@ -11,8 +11,8 @@ import "time"
 //     that have to be sent again. It is asked for until there is an answer; when there is
 //     none within Patience, longer than a cluster takes to elect a leader, the session ends,
 //     and the next one waits for the answer. A host that lost power is away for longer than a
-//     second, but a server process alone is not: one that had acknowledged before it wrote
-//     (persist_mode async) has been seen back, without its tail, 270 ms after a kill -9.
+//     second, but a killed process was seen to answer again after 270 ms, and one that
+//     acknowledges before it writes (persist_mode async) may then be without its tail.
 //   - An acknowledgement that comes after a silence makes the sequence before it one to
 //     confirm, too: its attempt may have been under way meanwhile.
 //   - JetStream gives a sequence again that it had given, to a new event or as that of a

@@ -92,7 +92,7 @@ func (o *Options) set(word string) (err error) {
 }
 
 // quickestRestart is the shortest time in which a server is back without what it had
-// acknowledged, over a quick link. Over a slow one the bridge cannot keep the order of an event
+// acknowledged, behind a quick link. Behind a slow one the bridge cannot keep the order of an event
 // that was under way all that time, so there it is away for longer.
 const quickestRestart = 270 * time.Millisecond
 
