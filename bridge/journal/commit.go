@@ -12,6 +12,9 @@ const (
 	// maxBatchBytes bounds a commit to a quarter of the store's usual memtable. A batch
 	// that is larger than half of a small one the store keeps apart.
 	maxBatchBytes = 4 << 20
+	// maxUnsynced is how many batches are in the store's log, at most, while the ones
+	// before them are being synced.
+	maxUnsynced = 16
 )
 
 // commit is a batch on its way to the disk, and who waits for it.
@@ -25,17 +28,18 @@ type commit struct {
 }
 
 // commitLoop is the one place where records get in. It takes what waits, writes it
-// in one batch, and hands that to syncLoop, which waits for the sync and answers; so
-// one batch is made while the one before is being synced, and whoever comes meanwhile
-// is in the next. One goroutine makes the batches, so that looking up a key and
+// in one batch, and hands that to syncLoop, which waits for the sync and answers.
+// It goes on meanwhile: the store syncs all batches at once that are in its log when the
+// sync before ends, so whoever comes during a sync waits for one more, and not for two.
+// One goroutine makes the batches, so that looking up a key and
 // taking it cannot be torn apart by a repeat of the same delivery.
 func (j *Journal) commitLoop() {
-	syncing := make(chan commit)
+	syncing := make(chan commit, maxUnsynced)
 	defer close(syncing)
 	go j.syncLoop(syncing)
-	// It is at most one batch ahead of the answers: of two lists one is free.
-	var lists [2][]*appendRequest
-	for turn := 0; ; turn = 1 - turn {
+	// Beside those that wait for their sync one is being made and one answered.
+	var lists [maxUnsynced + 2][]*appendRequest
+	for turn := 0; ; turn = (turn + 1) % len(lists) {
 		requests := lists[turn][:0]
 		select {
 		case q := <-j.appends:
@@ -50,6 +54,9 @@ func (j *Journal) commitLoop() {
 		}
 		requests = j.gather(requests)
 		lists[turn] = requests
+		if j.Err() != nil { // syncLoop takes nothing any more, and has room for it
+			return
+		}
 		j.committing.Store(time.Now().UnixNano())
 		c, err := j.commit(requests)
 		j.committing.Store(0)
@@ -83,7 +90,7 @@ func (j *Journal) gather(requests []*appendRequest) []*appendRequest {
 // commit puts into one batch, for each record, its body, its state and its seen
 // key, and gives the batch to the store's log, which syncs it in its own time. It
 // answers nobody: an answer that came before the sync would be a lie, also the one
-// to a repeat whose original is in the same batch or the one before.
+// to a repeat whose original is in the same batch or in one that is not synced yet.
 func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 	c := commit{requests: requests, begin: time.Now(), first: j.next, next: j.next, marks: j.marks.Load()}
 	batch := j.db.NewBatch()
@@ -134,7 +141,8 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 }
 
 // syncLoop waits for the sync of each batch in turn, sees that it went into files that
-// are still where the next start looks for them, and answers those who wait for it. It ends with commitLoop, or leaves all of them to Failed.
+// are still where the next start looks for them, and answers those who wait for it. It
+// ends with commitLoop, or leaves all of them to Failed.
 func (j *Journal) syncLoop(syncing <-chan commit) {
 	defer close(j.stopped)
 	for c := range syncing {

@@ -49,7 +49,7 @@
 // Four things make it fit. Nearly every key looked up is new, and to be sure of that
 // the store looks into each of its tables: a Bloom filter in memory (keyfilter.go, by
 // bits-and-blooms/bloom) answers instead. Bodies have tables of their own, which are
-// moved and not merged. A batch is made while the one before is being synced. And tables
+// moved and not merged. Batches are made while the ones before are being synced. And tables
 // are read and written by 64 KiB (buffered.go), where the store has a system call for each
 // block, while keys of a kind stand together in a batch, where the store finds their places
 // sooner. The first three halved the processor time of an append, the last took a fifth off

@@ -43,6 +43,30 @@ func TestSyncWaitsForTheSyncOfAnAppend(t *testing.T) {
 	}
 }
 
+// All that comes during a sync is in the log when the next one begins, so that nobody waits
+// for a third. It was one batch, and whoever came after that missed the next sync.
+func TestAppendsDuringASyncShareTheNext(t *testing.T) {
+	disk := &heldDisk{FS: vfs.NewMem(), syncing: make(chan struct{}, 100), release: make(chan struct{})}
+	j := open(t, "journal", func(o *Options) { o.FS = disk })
+	disk.hold.Store(true)
+	var group sync.WaitGroup
+	for n := range 6 {
+		group.Go(func() { appendOne(t, j, record(n)) })
+		if n == 0 {
+			<-disk.syncing
+		}
+		testwait.Eventually(t, "the record is in the log", func() bool {
+			_, closer, err := j.db.Get(append([]byte{prefixSeen}, record(n).Key...))
+			return err == nil && closer.Close() == nil
+		})
+	}
+	close(disk.release)
+	group.Wait()
+	if more := len(disk.syncing); more != 1 {
+		t.Errorf("five appends during a sync took %d more syncs, want 1", more)
+	}
+}
+
 // No table can be written (no inodes left, no descriptors, a quota), but the log can: the
 // memory fills, and an append waits until somebody gives up. That has to be seen.
 func TestStallIsSeen(t *testing.T) {
