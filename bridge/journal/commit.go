@@ -12,8 +12,8 @@ const (
 	// maxBatchBytes bounds a commit to a quarter of the store's usual memtable. A batch
 	// that is larger than half of a small one the store keeps apart.
 	maxBatchBytes = 4 << 20
-	// maxUnsynced is how many batches are in the store's log, at most, while the ones
-	// before them are being synced.
+	// maxUnsynced is how many batches wait in the store's log, at most, behind the one
+	// that is being synced.
 	maxUnsynced = 16
 )
 
@@ -31,8 +31,8 @@ type commit struct {
 // in one batch, and hands that to syncLoop, which waits for the sync and answers.
 // It goes on meanwhile: the store syncs all batches at once that are in its log when the
 // sync before ends, so whoever comes during a sync waits for one more, and not for two.
-// One goroutine makes the batches, so that looking up a key and
-// taking it cannot be torn apart by a repeat of the same delivery.
+// One goroutine makes the batches, so that looking up a key and taking it cannot be torn
+// apart by a repeat of the same delivery.
 func (j *Journal) commitLoop() {
 	syncing := make(chan commit, maxUnsynced)
 	defer close(syncing)
@@ -54,7 +54,7 @@ func (j *Journal) commitLoop() {
 		}
 		requests = j.gather(requests)
 		lists[turn] = requests
-		if j.Err() != nil { // syncLoop takes nothing any more, and has room for it
+		if j.Err() != nil { // syncLoop may have ended, with room for more
 			return
 		}
 		j.committing.Store(time.Now().UnixNano())

@@ -9,7 +9,7 @@ import (
 // One that waits for the disk still counts as running until the runtime has noticed, and
 // two wait for it nearly always: the one that syncs the journal's log, and the one that
 // writes its tables or the embedded NATS's stream. On two processors the others would
-// have to wait for them. Four more are no better than two ('make bench': drain, steady).
+// have to wait for them. Four more were no better than two at a steady rate.
 const spareProcessors = 2
 
 // useProcessors gives the runtime spareProcessors more than it would take, unless somebody
