@@ -56,7 +56,7 @@ func Check(ctx context.Context, o Options, maxBody int64) []Finding {
 	}
 	s, err := p.dial(ctx)
 	if err != nil {
-		return []Finding{{Level: Error, Text: err.Error()}}
+		return []Finding{{Level: Error, Text: err.Error() + ": if that is not where NATS is, correct nats.url (NATS_URL) or nats.context"}}
 	}
 	defer s.Close()
 	c := &check{session: s, largest: maxBody + headerRoom}

@@ -141,7 +141,7 @@ func listenOn(o *server.Options, address string) error {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("%w: choose another address, or stop what listens there", err)
+		return fmt.Errorf("%w: choose another address, or stop what listens there; a NATS server of yours can be used instead (nats.url, NATS_URL)", err)
 	}
 	if err := l.Close(); err != nil {
 		return err

@@ -22,6 +22,8 @@ type (
 	StatusAnswer struct {
 		bridge.Status
 		Sentence Sentence `json:"sentence"`
+		// RefusedRequests are as in Intake.
+		RefusedRequests []RefusedRequests `json:"refused_requests"`
 		// NoticeReasons are the codes of Notices, in their order.
 		NoticeReasons []reason.Explanation `json:"notice_reasons"`
 	}
@@ -79,7 +81,8 @@ type (
 
 func (s *Server) status(c echo.Context) error {
 	status := explained(s.bridge.Status(c.Request().Context()))
-	return c.JSON(http.StatusOK, StatusAnswer{status, NewSentence(status, time.Local), reasonsOf(status.Notices)})
+	refused := s.refusedRequests()
+	return c.JSON(http.StatusOK, StatusAnswer{status, NewSentence(status, refused, time.Local), refused, reasonsOf(status.Notices)})
 }
 
 func (s *Server) events(c echo.Context) error {

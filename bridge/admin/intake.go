@@ -44,16 +44,21 @@ type Intake struct {
 }
 
 func (s *Server) intake(c echo.Context) error {
-	got := Intake{Endpoints: s.o.Endpoints, Refused: []RefusedRequests{}}
+	got := Intake{Endpoints: s.o.Endpoints, Refused: s.refusedRequests()}
 	if got.Endpoints == nil {
 		got.Endpoints = []Endpoint{}
 	}
-	if s.o.Refused != nil {
-		got.Refused = s.o.Refused()
-		for i := range got.Refused {
-			r := &got.Refused[i]
-			r.DetailCode, r.DetailParams = codeOf(r.Detail)
-		}
-	}
 	return c.JSON(http.StatusOK, got)
+}
+
+func (s *Server) refusedRequests() []RefusedRequests {
+	if s.o.Refused == nil {
+		return []RefusedRequests{}
+	}
+	refused := s.o.Refused()
+	for i := range refused {
+		r := &refused[i]
+		r.DetailCode, r.DetailParams = codeOf(r.Detail)
+	}
+	return refused
 }

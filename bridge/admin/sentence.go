@@ -58,9 +58,13 @@ const (
 	fillingFrom, nearlyFull = 0.8, 0.95
 )
 
-// NewSentence derives the sentence. Times in its texts are in the given zone.
-func NewSentence(s bridge.Status, zone *time.Location) Sentence {
+// NewSentence derives the sentence. The requests that were refused are in it until the first
+// event has arrived: later ones may be anybody's. Times in its texts are in the given zone.
+func NewSentence(s bridge.Status, refused []RefusedRequests, zone *time.Location) Sentence {
 	d := derivation{status: s, level: Good, head: "publishing", remedies: []Phrase{}}
+	for _, r := range refused {
+		d.refused += int64(r.Count)
+	}
 	d.derive()
 	for i := range d.remedies {
 		d.remedies[i].Explanation = reason.Explain(d.remedies[i].Reason)
@@ -82,6 +86,7 @@ func NewSentence(s bridge.Status, zone *time.Location) Sentence {
 // derivation is a Sentence in the making.
 type derivation struct {
 	status   bridge.Status
+	refused  int64 // requests
 	level    Level
 	head     string
 	facts    []Phrase
@@ -151,6 +156,10 @@ func (d *derivation) derive() {
 	case s.Pending == 0 && s.Accepted == 0:
 		d.head = "ready"
 		d.fact(Phrase{Code: "none_arrived"})
+		if d.refused > 0 {
+			d.fact(Phrase{Code: "refused_requests", Count: d.refused})
+			d.warn(Phrase{Code: "advice_requests"})
+		}
 	default:
 		d.fact(Phrase{Code: "nothing_waiting"})
 	}
@@ -170,8 +179,8 @@ func (d *derivation) derive() {
 	if !s.Accepting {
 		d.refusing()
 	}
-	// Of a missing stream it is not known what is lost.
-	if d.level != Good && s.Gone == 0 && !s.StreamMissing {
+	// Of a missing stream it is not known what is lost, nor of a request that was refused.
+	if d.level != Good && s.Gone == 0 && !s.StreamMissing && d.head != "ready" {
 		d.fact(Phrase{Code: "nothing_lost"})
 	}
 }
@@ -296,17 +305,18 @@ func oldestPending(s bridge.Status) (oldest *time.Time) {
 
 // english are the words of each code; those of the page are in page/words.js.
 var english = map[string]func(p Phrase, at string) string{
-	"publishing":      say("Accepting and publishing"),
-	"ready":           say("Ready"),
-	"none_arrived":    say("no event has arrived yet"),
-	"accepting":       say("Accepting"),
-	"refusing":        say("Not accepting events"),
-	"nats_away":       func(_ Phrase, at string) string { return "NATS away since " + at },
-	"nats_connecting": say("connecting to NATS"),
-	"waiting":         plural("event waiting", "events waiting"),
-	"oldest":          func(_ Phrase, at string) string { return "the oldest since " + at },
-	"oldest_for":      func(p Phrase, _ string) string { return "the oldest for " + spell(p.Seconds) },
-	"nothing_waiting": say("nothing waiting"),
+	"publishing":       say("Accepting and publishing"),
+	"ready":            say("Ready"),
+	"none_arrived":     say("no event has arrived yet"),
+	"refused_requests": plural("request was refused", "requests were refused"),
+	"accepting":        say("Accepting"),
+	"refusing":         say("Not accepting events"),
+	"nats_away":        func(_ Phrase, at string) string { return "NATS away since " + at },
+	"nats_connecting":  say("connecting to NATS"),
+	"waiting":          plural("event waiting", "events waiting"),
+	"oldest":           func(_ Phrase, at string) string { return "the oldest since " + at },
+	"oldest_for":       func(p Phrase, _ string) string { return "the oldest for " + spell(p.Seconds) },
+	"nothing_waiting":  say("nothing waiting"),
 	"waiting_refused": func(p Phrase, at string) string {
 		text := fmt.Sprintf("%s: %d refused", plural("event waiting", "events waiting")(p, at), p.Refused)
 		if p.Queued > 0 {
@@ -350,9 +360,10 @@ var english = map[string]func(p Phrase, at string) string{
 		}
 		return "The lost events cannot be published again from here: ask the sender to send them again; see the notice."
 	},
-	"advice_stream": say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
-	"advice_dead":   say("Look at each reason and decide: replay what can be published, have the rest sent again, or discard."),
-	"advice_behind": say("Events wait longer than usual. After an outage this passes by itself; if the number grows, look at the end-to-end latency and at the load of NATS."),
+	"advice_stream":   say("NATS does not find the stream, and the bridge does not create it again by itself: see the notice."),
+	"advice_requests": say("See below why requests were refused: the secrets of sender and bridge may differ."),
+	"advice_dead":     say("Look at each reason and decide: replay what can be published, have the rest sent again, or discard."),
+	"advice_behind":   say("Events wait longer than usual. After an outage this passes by itself; if the number grows, look at the end-to-end latency and at the load of NATS."),
 }
 
 // spell is a time in its largest unit.

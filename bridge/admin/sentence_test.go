@@ -9,6 +9,23 @@ import (
 	"github.com/persat-bridge/persat-bridge/bridge/admin"
 )
 
+func TestSentenceOfRefusedRequests(t *testing.T) {
+	refused := []admin.RefusedRequests{{Count: 2}, {Count: 1}}
+	for _, c := range []struct {
+		accepted uint64
+		level    admin.Level
+		text     string
+	}{
+		{0, admin.Warn, "Ready; no event has arrived yet, 3 requests were refused"},
+		{1, admin.Good, "Accepting and publishing; nothing waiting"},
+	} {
+		status := bridge.Status{Accepting: true, NATS: bridge.Link{Up: true}, Accepted: c.accepted}
+		if got := admin.NewSentence(status, refused, time.UTC); got.Level != c.level || got.Text != c.text {
+			t.Errorf("with %d accepted: got %s: %q, want %s: %q", c.accepted, got.Level, got.Text, c.level, c.text)
+		}
+	}
+}
+
 func TestSentence(t *testing.T) {
 	now := time.Date(2026, 11, 26, 14, 30, 0, 0, time.UTC)
 	ago := func(d time.Duration) *time.Time { at := now.Add(-d); return &at }
@@ -89,7 +106,7 @@ func TestSentence(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.status.Time = now
-			got := admin.NewSentence(c.status, time.UTC)
+			got := admin.NewSentence(c.status, nil, time.UTC)
 			if got.Facts == nil || got.Remedies == nil {
 				t.Errorf("got %+v, want lists: the page goes through them", got)
 			}

@@ -328,7 +328,7 @@ func (p *program) deadReplay(c *cobra.Command, client *admin.Client, o *operator
 		case err != nil:
 			return err
 		case n.Refused > 0:
-			return fmt.Errorf("%s no usable event type and cannot be published: 'dead show' them, then 'dead discard'", counted(n.Refused, "has", "have"))
+			return unpublishable(n.Refused)
 		case r.Dead > 0:
 			return fmt.Errorf("%s dead again", counted(r.Dead, "is", "are"))
 		case r.Waiting > 0:
@@ -421,11 +421,18 @@ func (p *program) changeDead(c *cobra.Command, client *admin.Client, o *operator
 	if page.Total == 0 {
 		return errors.New("no dead letter fits")
 	}
+	if verb == "replay" && publishable(page.Dead) == 0 {
+		return unpublishable(page.Total)
+	}
 	o.query.Until = page.Now.Format(time.RFC3339Nano) // what has died since was not asked about
 	if err := p.confirm(o.yes, question(verb, page.Dead)); err != nil {
 		return err
 	}
 	return change(page.Dead)
+}
+
+func unpublishable(n int) error {
+	return fmt.Errorf("%s no usable event type and cannot be published: 'dead show' them, then 'dead discard'", counted(n, "dead letter has", "dead letters have"))
 }
 
 // question says what a change comes to.

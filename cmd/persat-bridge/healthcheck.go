@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +40,10 @@ func ready(ctx context.Context, url string) error {
 		return err
 	}
 	response, err := http.DefaultClient.Do(request)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("not ready: nothing listens at %s (admin.listen): is 'serve' running with this configuration?", request.URL.Host)
+	case err != nil:
 		return fmt.Errorf("not ready: %w", err)
 	}
 	defer response.Body.Close()

@@ -258,6 +258,8 @@ func (o *sendOptions) advice(q *posting) string {
 		return ": nothing listens there: is 'persat-bridge serve' running? --url says where to post"
 	case q.code == http.StatusBadRequest && o.secret == "":
 		return ": not signed: set --secret or PERSAT_WEBHOOK_SECRET"
+	case o.secret != "" && strings.HasPrefix(q.Error, "signature wrong"):
+		return ": the bridge has another secret: give 'serve' and 'send' the same, in PERSAT_WEBHOOK_SECRET or --secret"
 	}
 	return ""
 }

@@ -95,7 +95,7 @@ func TestStates(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.open(url)
-	p.waitFor("the first day", `$('#sentence') === 'Ready; no event has arrived yet' && $('#first-panel').includes('/webhooks/persat') && $('#refused').includes('missing_signature')`)
+	p.waitFor("the first day", `$('#sentence') === 'Ready; no event has arrived yet, 1 request was refused' && $('#first-panel').includes('/webhooks/persat') && $('#refused').includes('missing_signature')`)
 	pictures.take("01 first day")
 
 	sender := newSender(a.webhookURL("persat"), testSecret, 4)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/persat-bridge/persat-bridge/bridge"
 	"github.com/persat-bridge/persat-bridge/bridge/admin"
 	"github.com/persat-bridge/persat-bridge/cmd/persat-bridge/config"
 )
@@ -114,7 +115,7 @@ const clearScreen = "\x1b[H\x1b[2J"
 // statusText is the sentence, the advice and the numbers.
 func (p *program) statusText(s admin.StatusAnswer) string {
 	paint, width := newStyle(p.stdout, p.getenv), columns(p.stdout)
-	now := admin.NewSentence(s.Status, time.Local) // with the times of this host
+	now := admin.NewSentence(s.Status, s.RefusedRequests, time.Local) // with the times of this host
 	var out strings.Builder
 	colour := map[admin.Level]int{admin.Good: green, admin.Warn: bold, admin.Bad: red}[now.Level]
 	fmt.Fprintln(&out, paint.paint(colour, fold(visibly(now.Text), width)))
@@ -134,9 +135,9 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	row("dead letters", "%d", s.Dead)
 	row("accepted", "%d in all", s.Accepted)
 	if s.JournalLimit > 0 {
-		row("journal", "%v of %v", roughly(s.JournalBytes), config.Size(s.JournalLimit))
+		row("journal", "%s of %v", used(s.Status), config.Size(s.JournalLimit))
 	} else {
-		row("journal", "%v", roughly(s.JournalBytes))
+		row("journal", "%s", used(s.Status))
 	}
 	switch {
 	case s.NATS.Up:
@@ -146,7 +147,9 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	default:
 		row("NATS", "away since %s, %s", s.NATS.Since.Local().Format(time.DateTime), counted(s.NATS.Attempts, "attempt", "attempts"))
 	}
-	row("published", "%v", s.Publishing)
+	if !s.StreamMissing { // else its server has said nothing of batches
+		row("published", "%v", s.Publishing)
+	}
 	if r := s.Replay; r != nil {
 		state := "ended"
 		if r.Running {
@@ -167,7 +170,25 @@ func (p *program) statusText(s admin.StatusAnswer) string {
 	for _, notice := range s.Notices {
 		fmt.Fprintln(&out, annotate("  -", visibly(notice), width))
 	}
+	if len(s.RefusedRequests) > 0 {
+		fmt.Fprintf(&out, "\n%s\n", paint.paint(bold, "Refused requests"))
+	}
+	for _, r := range s.RefusedRequests {
+		line := fmt.Sprintf("  %s %s: %d, the last at %s from %s", r.Source, r.Reason, r.Count, r.Last.Local().Format(time.DateTime), visibly(r.Address))
+		fmt.Fprintln(&out, fold(annotate(line, visibly(r.Text), width), width))
+	}
 	return out.String()
+}
+
+// little is what a journal's log may take beside its tables, which alone are counted; so
+// the size of a smaller one is not known.
+const little = 100 * config.MiB
+
+func used(s bridge.Status) string {
+	if size := config.Size(s.JournalBytes); size >= little || s.JournalLimit > 0 && config.Size(s.JournalLimit) <= 10*little {
+		return roughly(s.JournalBytes).String()
+	}
+	return "under " + little.String()
 }
 
 // roughly is a size in its largest whole unit but one.

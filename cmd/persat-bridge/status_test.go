@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -30,6 +31,17 @@ func TestStatusCommand(t *testing.T) {
 
 	if !strings.Contains(stdout, "  published     one by one; atomic batches will be tried when events pile up\n") {
 		t.Errorf("how events are published: %q", stdout)
+	}
+
+	unsigned, err := http.Post(b.url, "application/json", strings.NewReader("{}"))
+	if err != nil || unsigned.Body.Close() != nil {
+		t.Fatal(err)
+	}
+	code, stdout, _ = b.tool("status")
+	for _, want := range []string{"Ready; no event has arrived yet, 1 request was refused\n", "Refused requests\n", "persat missing_signature: 1, the last at ", "from 127.0.0.1"} {
+		if code != 1 || !strings.Contains(stdout, want) {
+			t.Errorf("an unsigned request: exit code %d, %q, want 1 and %q", code, stdout, want)
+		}
 	}
 
 	n.Kill()

@@ -44,9 +44,10 @@ export const log = (values) => {
 export function chart(box, o) {
   const width = Math.max(box.clientWidth - 32, 200);
   const height = 150;
-  const left = 48, right = 8, top = 8, bottom = 20;
   const all = o.series.flatMap((s) => s.values.filter((v) => v !== null));
   const scale = o.scale(all);
+  const longest = Math.max(...scale.ticks.map((tick) => o.format(tick).length));
+  const left = Math.max(48, 7 * longest + 10), right = 8, top = 8, bottom = 20;
   const x = (t) => left + (width - left - right) * (1 - (o.now - t) / o.span);
   const y = (v) => top + (height - top - bottom) * (1 - scale.at(v));
 

@@ -144,7 +144,7 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value, path string) {
 	text, err := expand(n.Value, l.env, l.unclean)
 	if unset, ok := errors.AsType[unsetError](err); ok {
 		if v.Type() == reflect.TypeFor[Secret]() && strings.HasPrefix(path, "sources.") {
-			err = fmt.Errorf("the variable %s is not set, so the secret is missing: set it, or choose auth: none in so many words", unset.variable)
+			err = fmt.Errorf("the variable %s is not set, so the secret is missing: set it, or write auth: none to take unsigned requests", unset.variable)
 		}
 		l.note(origin{line: n.Line}, path, err.Error())
 		l.mistakes[len(l.mistakes)-1].unset = true

@@ -260,7 +260,7 @@ func (l *loader) checkSecrets(key string, s *Source) {
 	case len(joined) == 0 && s.SecretsFile != "":
 		l.mistake(key+".secrets_file", "%s has no secret, so the source does not start: write the secret into it, one a line", quote(s.SecretsFile))
 	case len(joined) == 0:
-		l.mistake(key+".secrets", "the source has no secret, so it does not start: set %s, or choose auth: none in so many words", l.secretHint(key))
+		l.mistake(key+".secrets", "the source has no secret, so it does not start: set %s, or write auth: none to take unsigned requests", l.secretHint(key))
 	}
 }
 
