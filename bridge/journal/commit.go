@@ -141,18 +141,23 @@ func (j *Journal) commit(requests []*appendRequest) (commit, error) {
 }
 
 // syncLoop waits for the sync of each batch in turn, sees that it went into files that
-// are still where the next start looks for them, and answers those who wait for it. It
-// ends with commitLoop, or leaves all of them to Failed.
+// are still where the next start looks for them, gives it to the readers, and answers those
+// who wait for it. It ends with commitLoop, or leaves all of them to Failed.
 func (j *Journal) syncLoop(syncing <-chan commit) {
 	defer close(j.stopped)
 	for c := range syncing {
+		j.syncing.Store(time.Now().UnixNano())
 		if c.batch != nil {
-			j.syncing.Store(c.begin.UnixNano())
 			if err := c.batch.SyncWait(); err != nil {
 				j.fail(err)
 				return
 			}
-			j.syncing.Store(0)
+		}
+		if j.inPlace() != nil {
+			return
+		}
+		j.syncing.Store(0)
+		if c.batch != nil {
 			j.tailCache.add(c.requests, c.first, c.next)
 			j.durable.Store(c.next)
 			j.synced(c.marks)
@@ -162,9 +167,6 @@ func (j *Journal) syncLoop(syncing <-chan commit) {
 				j.fail(err)
 				return
 			}
-		}
-		if j.inPlace() != nil {
-			return
 		}
 		for _, q := range c.requests {
 			q.done <- struct{}{}

@@ -71,6 +71,6 @@
 // where the tables of the last process cannot be written.
 //
 // Files that are open take writes and syncs when their names are gone, too. So directory,
-// lock and newest log are compared with the ones that were opened, after each sync and
-// before anybody is answered, and with every Sync (presence).
+// lock and newest log are compared with the ones that were opened, after each sync, before
+// anybody is answered or can read what was synced, and with every Sync (presence).
 package journal

@@ -23,6 +23,7 @@ type presence struct {
 	files map[string]os.FileInfo // by path
 	log   string                 // the path of the newest log
 	all   time.Time              // when all of them were last there
+	lost  error                  // ErrRemoved once a log was gone when the next one began
 }
 
 // allEvery is how often directory and lock are looked for, which stand in the way of another
@@ -53,13 +54,17 @@ func (p *presence) note(path string, info os.FileInfo) {
 }
 
 // newLog takes note of the log that is written from now on. One that is gone already
-// is found by the next check.
+// is found by the next check. The one before is looked for a last time: not all that was
+// synced to it has been answered for.
 func (p *presence) newLog(path string) {
 	info, _ := os.Stat(path)
-	p.note(path, info)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if was, ok := p.files[p.log]; ok && p.lost == nil {
+		p.lost = sameFile(p.log, was)
+	}
 	delete(p.files, p.log)
+	p.files[path] = info
 	p.log = path
 }
 
@@ -72,21 +77,32 @@ func (p *presence) check() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.lost != nil {
+		return p.lost
+	}
 	all := time.Since(p.all) >= allEvery
 	for path, was := range p.files {
 		if !all && path != p.log {
 			continue
 		}
-		switch now, err := os.Stat(path); {
-		case errors.Is(err, os.ErrNotExist):
-			return fmt.Errorf("%w: %s is gone", ErrRemoved, path)
-		case err != nil: // it does not answer, which is no proof; a write will say more
-		case !os.SameFile(was, now):
-			return fmt.Errorf("%w: another file is in the place of %s", ErrRemoved, path)
+		if err := sameFile(path, was); err != nil {
+			return err
 		}
 	}
 	if all {
 		p.all = time.Now()
+	}
+	return nil
+}
+
+// sameFile is ErrRemoved when a path no longer leads to the file that was there.
+func sameFile(path string, was os.FileInfo) error {
+	switch now, err := os.Stat(path); {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %s is gone", ErrRemoved, path)
+	case err != nil: // it does not answer, which is no proof; a write will say more
+	case !os.SameFile(was, now):
+		return fmt.Errorf("%w: another file is in the place of %s", ErrRemoved, path)
 	}
 	return nil
 }

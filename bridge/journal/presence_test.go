@@ -1,11 +1,14 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/persat-bridge/persat-bridge/internal/testwait"
 )
 
 // TestRemovedJournal answers nothing from files whose names are gone. A cleaner of old
@@ -73,6 +76,71 @@ func TestRemovedJournal(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What went into a log whose name is gone is given to nobody: a publisher would put it into
+// the stream, and the next start would deny it.
+func TestRemovedLogIsNotRead(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir)
+	appendOne(t, j, record(1))
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(logs[len(logs)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Append(t.Context(), record(2)); !errors.Is(err, ErrRemoved) {
+		t.Fatalf("got %v, want ErrRemoved", err)
+	}
+	if items, next, err := j.Pending(2, 10); len(items) > 0 || next != 2 || j.Next() != 2 {
+		t.Errorf("got %d records, next %d, %v; the journal's next is %d, want none and 2", len(items), next, err, j.Next())
+	}
+}
+
+// A log may be gone when the next one begins, before all that was synced to it has been
+// answered for.
+func TestRemovedLogBehindANewOne(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "1.log"), filepath.Join(dir, "2.log")
+	for _, log := range []string{first, second} {
+		if err := os.WriteFile(log, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := newPresence(dir)
+	p.newLog(first)
+	if err := p.check(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	p.newLog(second)
+	if err := p.check(); !errors.Is(err, ErrRemoved) {
+		t.Errorf("got %v, want ErrRemoved", err)
+	}
+}
+
+// A directory that does not answer is a stall like a sync that hangs.
+func TestStallOfPresence(t *testing.T) {
+	j := open(t, t.TempDir())
+	appendOne(t, j, record(1))
+	j.presence.mu.Lock() // as while a stat hangs
+	appended := make(chan error, 1)
+	go func() {
+		_, err := j.Append(context.Background(), record(1)) // a repeat, which has no sync
+		appended <- err
+	}()
+	testwait.Eventually(t, "the stall", func() bool { return j.Stalled() > 0 })
+	j.presence.mu.Unlock()
+	if err := <-appended; err != nil {
+		t.Error(err)
+	}
+	if got := j.Stalled(); got != 0 {
+		t.Errorf("stalled for %v afterwards", got)
 	}
 }
 

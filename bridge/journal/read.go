@@ -135,11 +135,15 @@ func (j *Journal) AllPublished(from uint64) iter.Seq2[PublishedItem, error] {
 	}
 }
 
-// AllDead goes through the dead letters, oldest first. An Item's Header is valid
-// until the next step.
+// AllDead goes through the dead letters whose appends are durable, oldest first. An Item's
+// Header is valid until the next step.
 func (j *Journal) AllDead() iter.Seq2[DeadItem, error] {
 	return func(yield func(DeadItem, error) bool) {
+		durable := j.durable.Load() // a later one, made pending again, would be missing in tailCache
 		for e, err := range j.entries(prefixDead, 0) {
+			if err == nil && e.seq >= durable {
+				return
+			}
 			if !yield(e.v.dead(e.seq), err) {
 				return
 			}
@@ -153,8 +157,11 @@ func (j *Journal) Published(seq uint64) (PublishedItem, error) {
 	return v.published(seq), err
 }
 
-// Dead reads one dead letter.
+// Dead reads one dead letter whose append is durable.
 func (j *Journal) Dead(seq uint64) (DeadItem, error) {
+	if seq >= j.durable.Load() {
+		return DeadItem{}, fmt.Errorf("record %d: %w", seq, ErrNotFound)
+	}
 	v, err := j.state(prefixDead, seq)
 	return v.dead(seq), err
 }

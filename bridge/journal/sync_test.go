@@ -55,15 +55,64 @@ func TestAppendsDuringASyncShareTheNext(t *testing.T) {
 		if n == 0 {
 			<-disk.syncing
 		}
-		testwait.Eventually(t, "the record is in the log", func() bool {
-			_, closer, err := j.db.Get(append([]byte{prefixSeen}, record(n).Key...))
-			return err == nil && closer.Close() == nil
-		})
+		inLog(t, j, record(n))
 	}
 	close(disk.release)
 	group.Wait()
 	if more := len(disk.syncing); more != 1 {
 		t.Errorf("five appends during a sync took %d more syncs, want 1", more)
+	}
+}
+
+// inLog waits until a record is in the log.
+func inLog(t *testing.T, j *Journal, r Record) {
+	t.Helper()
+	testwait.Eventually(t, "the record is in the log", func() bool {
+		_, closer, err := j.db.Get(append([]byte{prefixSeen}, r.Key...))
+		return err == nil && closer.Close() == nil
+	})
+}
+
+// A dead letter is there for operators once its append is durable. One that was made pending
+// before was led past by the records that had just become durable, until the next start.
+func TestDeadLettersAreDurable(t *testing.T) {
+	disk := &heldDisk{FS: vfs.NewMem(), syncing: make(chan struct{}, 100), release: make(chan struct{})}
+	j := open(t, "journal", func(o *Options) { o.FS = disk })
+	appendOne(t, j, record(1))
+	disk.hold.Store(true)
+	dead := record(2)
+	dead.Dead = &Death{At: time.Now(), Reason: "conflict"}
+	appended := make(chan error, 1)
+	go func() {
+		_, err := j.AppendAll(context.Background(), []Record{dead, record(3)})
+		appended <- err
+	}()
+	inLog(t, j, dead)
+	listed := func() (items []Item) {
+		for d, err := range j.AllDead() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			items = append(items, d.Item.Clone())
+		}
+		return items
+	}
+	if items := listed(); len(items) > 0 {
+		t.Errorf("listed before the sync: %v", items)
+	}
+	if _, err := j.Dead(2); !errors.Is(err, ErrNotFound) {
+		t.Errorf("read before the sync: %v, want ErrNotFound", err)
+	}
+	close(disk.release)
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Requeue(listed()); err != nil {
+		t.Fatal(err)
+	}
+	items, _, err := j.Pending(2, 10)
+	if err != nil || len(items) != 2 || items[0].Seq != 2 {
+		t.Errorf("got %v, %v, want records 2 and 3", items, err)
 	}
 }
 
