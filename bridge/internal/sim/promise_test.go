@@ -137,9 +137,9 @@ func (g *ledger) final() error {
 	if err != nil {
 		return err
 	}
-	known := make(map[string]bool)
+	known := make(map[string]int) // how many records there are of an event: ids are forgotten
 	for _, r := range records {
-		known[r.Source+":"+r.ID] = true
+		known[r.Source+":"+r.ID]++
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -162,14 +162,14 @@ func (g *ledger) final() error {
 				there[p] = m.seq
 			}
 		}
-		if elsewhere || p.taken > 1 || len(p.bodies) > 1 {
+		if elsewhere || p.taken > 1 || known[p.id()] > 1 || len(p.bodies) > 1 {
 			delete(first, p)
 			delete(there, p) // their order is not that of acceptance
 		}
 		told := len(s.Notices) > 0 || s.Gone > 0
 		switch {
 		case p.answered == 0, p.aside, p.dead, fates[present]+fates[removed]+fates[givenUp] > 0:
-		case fates[dropped]+fates[lost] > 0 && (told || !known[p.id()] && g.forgotten(p)):
+		case fates[dropped]+fates[lost] > 0 && (told || known[p.id()] == 0 && g.forgotten(p)):
 		default:
 			wrong = append(wrong, fmt.Errorf("%s was answered 2xx, and is not in the stream: %d messages of it were lost, %d were in a stream that was deleted; gone %d, notices %q", p.id(), fates[lost], fates[dropped], s.Gone, s.Notices))
 		}
